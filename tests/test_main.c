@@ -1,0 +1,19 @@
+/* Registers the suites, prints verbosely, and fails when an assertion failed, a suite did not start, or nothing ran. */
+#include <CUnit/Basic.h>
+
+#include "tests/test_main.h"
+
+int main(void)
+{
+	unsigned bad;
+
+	if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(test_suites) != CUE_SUCCESS)
+		return 99; /* automake: hard error */
+	CU_basic_set_mode(CU_BRM_VERBOSE);
+	(void) CU_basic_run_tests(); /* the counters below tell */
+	bad = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+	if (CU_get_number_of_tests_run() == 0)
+		bad++;
+	CU_cleanup_registry();
+	return bad != 0;
+}
