@@ -31,7 +31,8 @@ struct ctl_method {
  * groups keyroll and keyroll-admin need not exist. At most LIMIT_CTL_CLIENTS at once. */
 int ctl_server_new(sd_event *event, int listen_fd, const char *interface, const struct ctl_method *methods, void *userdata,
 		   struct ctl_server **ret, struct err *reterr) CHECKED;
-void ctl_server_free(struct ctl_server *s); /* calls that are still open are answered with an error */
+/* Clients that still wait get an error. A call that its owner keeps stays valid: answering it (into nothing) releases it. */
+void ctl_server_free(struct ctl_server *s);
 
 /* parameters is stolen (NULL: {}). A call whose client has gone is answered into nothing. */
 void ctl_reply(struct ctl_call *call, json_t *parameters);
@@ -48,7 +49,8 @@ struct ctl_failure {
 	char do_text[256];
 };
 /* One call, blocking, for pkictl and tests. params stolen (NULL: {}). 0; -ECONNREFUSED/-ENOENT/-EACCES when the daemon is not reachable;
- * -EREMOTEIO when it answered with an error (in *ret_failure); -EBADMSG; -ETIMEDOUT after timeout_ms. *ret_reply owned by the caller. */
+ * -EREMOTEIO when it answered with an error (in *ret_failure); -EBADMSG; -ECONNRESET when it hung up without
+ * an answer; -ETIMEDOUT after timeout_ms. *ret_reply owned by the caller. */
 int ctl_ask(const char *path, const char *method, json_t *params, int timeout_ms, json_t **ret_reply, struct ctl_failure *ret_failure,
 	    struct err *reterr) CHECKED;
 
