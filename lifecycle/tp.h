@@ -55,6 +55,21 @@ enum tp_hold {
 	TP_HOLD_N_
 };
 
+enum tp_act {
+	TP_ACT_NONE,
+	TP_ACT_AUTHENTICATE, /* GetCACaps, GetCACert, compare the pin, store the CA. DONE: OK (+ca), NO_VERDICT, REFUSED (other fingerprint) */
+	TP_ACT_FETCH_NEXT,   /* GetCACaps, GetNextCACert, verify, store. DONE: OK (+ca = the next), NOT_YET, NO_VERDICT */
+	TP_ACT_PREPARE,	     /* key (new if regenerate or none, slot shadow), CSR, transactionID: on disk, fsynced. DONE: OK, LOCAL */
+	TP_ACT_REQUEST,	     /* send the prepared request with a new nonce. DONE: GRANTED (+cert, stored first), PENDING, REJECTED, NO_VERDICT, LOCAL */
+	TP_ACT_POLL,	     /* CertPoll. DONE: as REQUEST */
+	TP_ACT_INSTALL,	     /* deliver the granted pair as active, promote its key if new. DONE: OK, LOCAL */
+	TP_ACT_ACTIVATE,     /* next CA becomes active, shadow pair (if any) becomes active, delivered in one switch. DONE: OK, LOCAL */
+	TP_ACT_ABANDON,	     /* forget the prepared request and its unused key. No DONE */
+	TP_ACT_RETIRE,	     /* delete the previous key, drop the old CA from the bundle. No DONE */
+	TP_ACT_ALERT,	     /* log: `alert` says what. No DONE */
+	TP_ACT_N_
+};
+
 struct tp_state {
 	struct tp_cert ca, next_ca, id, shadow; /* active CA, rollover CA, active ID, shadow ID */
 	struct tp_cert granted;			/* at TP_STAGE_GRANTED */
@@ -72,21 +87,11 @@ struct tp_state {
 	struct wall alert_at;	 /* 0: none; next expiry or rejection alert */
 	struct boot last_request; /* for the minimum spacing; 0: never in this boot */
 	uint64_t draws;		 /* counter: each random draw is a function of (seed, draws) */
-};
-
-enum tp_act {
-	TP_ACT_NONE,
-	TP_ACT_AUTHENTICATE, /* GetCACaps, GetCACert, compare the pin, store the CA. DONE: OK (+ca), NO_VERDICT, REFUSED (other fingerprint) */
-	TP_ACT_FETCH_NEXT,   /* GetCACaps, GetNextCACert, verify, store. DONE: OK (+ca = the next), NOT_YET, NO_VERDICT */
-	TP_ACT_PREPARE,	     /* key (new if regenerate or none, slot shadow), CSR, transactionID: on disk, fsynced. DONE: OK, LOCAL */
-	TP_ACT_REQUEST,	     /* send the prepared request with a new nonce. DONE: GRANTED (+cert, stored first), PENDING, REJECTED, NO_VERDICT, LOCAL */
-	TP_ACT_POLL,	     /* CertPoll. DONE: as REQUEST */
-	TP_ACT_INSTALL,	     /* deliver the granted pair as active, promote its key if new. DONE: OK, LOCAL */
-	TP_ACT_ACTIVATE,     /* next CA becomes active, shadow pair (if any) becomes active, delivered in one switch. DONE: OK, LOCAL */
-	TP_ACT_ABANDON,	     /* forget the prepared request and its unused key. No DONE */
-	TP_ACT_RETIRE,	     /* delete the previous key, drop the old CA from the bundle. No DONE */
-	TP_ACT_ALERT,	     /* log: `alert` says what. No DONE */
-	TP_ACT_N_
+	bool ca_only;		 /* the SHADOW in progress fetches the next CA and ends: no auto-enroll, or held */
+	bool refused;		 /* the last authentication met another fingerprint: alert daily */
+	uint32_t activate_failures; /* ACTIVATE failed locally this many times in a row */
+	struct boot activate_at; /* and is tried again then; 0: not failed. START in another boot clears it */
+	enum tp_act busy;	 /* the action in flight, NONE: none. Not stored: NONE after a load. START after a policy change leaves it */
 };
 
 enum tp_result {
@@ -132,7 +137,7 @@ enum tp_alert {
 	TP_ALERT_N_
 };
 
-#define TP_ACTIONS_MAX 4
+#define TP_ACTIONS_MAX 6
 struct tp_actions {
 	size_t n;
 	struct {
@@ -140,10 +145,15 @@ struct tp_actions {
 		enum tp_alert alert; /* for TP_ACT_ALERT */
 	} list[TP_ACTIONS_MAX]; /* to be performed in this order; at most one of them has a DONE, and it is the last */
 };
+/* An action with a DONE that comes while another is in flight (the exact switch, an operator's `authenticate`) replaces it: cancel the old
+ * one. A DONE whose act is not the one in flight is ignored, so a late one does no harm. */
 
 /* Moves *state. seed: of this trustpoint on this machine (hash of machine id and name). Deterministic in all arguments. */
 void tp_step(const struct tp_policy *policy, uint64_t seed, struct tp_state *state, const struct tp_event *event, const struct tp_now *now,
 	     struct tp_actions *ret_actions);
+
+/* Milliseconds from now until tp_step wants its next TP_EV_TICK: 0 = now, -1 = only an event from outside moves this trustpoint. */
+int64_t tp_wait_ms(const struct tp_policy *policy, uint64_t seed, const struct tp_state *state, const struct tp_now *now);
 
 enum tp_timer { TP_TIMER_RENEW, TP_TIMER_SHADOW, TP_TIMER_POLL, TP_TIMER_CONNECT_RETRY, TP_TIMER_ACTIVATE, TP_TIMER_ALERT, TP_TIMER_RETIRE, TP_TIMER_N_ };
 
