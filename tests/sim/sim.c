@@ -25,6 +25,7 @@ void sim_init(struct sim *sim, const struct tp_policy *policy, const struct sim_
 	sim->boot_ms = TIMER_MINUTE_MS;
 	sim->trusted = true;
 	sim->check = true;
+	sim->tolerance_ms = TIMER_SECOND_MS;
 	sim->serial = 1000;
 	sim->last_request_boot = INT64_MIN / 2;
 }
@@ -68,15 +69,19 @@ static void perform(struct sim *sim, const struct tp_actions *actions)
 			count_request(sim, act);
 		sim->flying = true;
 		sim->flying_act = act;
-		sim->lands_ms = sim->true_ms + sim->faults.latency_ms;
+		sim->lands_ms = sim->true_ms + (is_request(act) ? sim->faults.latency_ms : sim->faults.local_ms);
 	}
 }
 
-/* The new pair is in use from now on; was there a gap before? A second's tolerance: DECISIONS 2. */
+static bool lapsed(const struct sim *sim)
+{
+	return sim->delivered.na_sec != 0 && sim->true_ms > sim->delivered.na_sec * TIMER_SECOND_MS + sim->tolerance_ms;
+}
+
+/* The new pair is in use from now on; was there a gap before? */
 static void deliver(struct sim *sim, const struct tp_cert *cert)
 {
-	if (sim->delivered.na_sec != 0 && sim->true_ms > (sim->delivered.na_sec + 1) * TIMER_SECOND_MS)
-		sim->expiries++;
+	sim->expiries += lapsed(sim);
 	sim->delivered = *cert;
 }
 
@@ -227,6 +232,5 @@ void sim_run(struct sim *sim, int64_t until_ms)
 
 void sim_finish(struct sim *sim)
 {
-	if (sim->delivered.na_sec != 0 && sim->true_ms > (sim->delivered.na_sec + 1) * TIMER_SECOND_MS)
-		sim->expiries++;
+	sim->expiries += lapsed(sim);
 }

@@ -51,7 +51,8 @@ struct sim_faults {
 	bool other_ca;	     /* GetCACert shows another fingerprint */
 	int64_t grant_delay_ms; /* how long a request stays pending; 0 with Grant=auto */
 	int64_t retry_after_ms; /* sent with each refusal */
-	int64_t latency_ms;  /* of each action */
+	int64_t latency_ms;  /* of each exchange */
+	int64_t local_ms;    /* of each local action */
 };
 
 struct sim;
@@ -76,6 +77,7 @@ struct sim {
 
 	sim_trace_fn trace;
 	void *trace_arg;
+	int64_t tolerance_ms; /* a pair may be this much late before it counts as an expiry; 1 s: DECISIONS 2 */
 	bool check;
 	const char *broken; /* the first invariant that did not hold */
 
