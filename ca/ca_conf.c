@@ -39,7 +39,7 @@ struct raw {
 
 /* Knows one word of several: the others are named in the design and not built yet. */
 struct only {
-	const char *built, *others;
+	const char *built, *others[3];
 };
 static int parse_only(const char *value, const void *arg, void *field, struct err *reterr)
 {
@@ -48,8 +48,9 @@ static int parse_only(const char *value, const void *arg, void *field, struct er
 	(void) field;
 	if (strcmp(value, o->built) == 0)
 		return 0;
-	if (value[0] && strstr(o->others, value))
-		return err_set(reterr, -EINVAL, "\"%s\" is not built yet; %s is wanted", value, o->built);
+	for (size_t i = 0; o->others[i]; i++)
+		if (strcmp(value, o->others[i]) == 0)
+			return err_set(reterr, -EINVAL, "%s is not built yet; %s is wanted", value, o->built);
 	return err_set(reterr, -EINVAL, "%s is wanted", o->built);
 }
 
@@ -114,8 +115,8 @@ static const struct conf_range deadline_range = { 100, HOUR_MS };
 static const struct conf_range connection_range = { 1, 100000 };
 static const struct conf_range address_range = { 0, 100000 };
 static const struct conf_range thread_range = { 0, 256 };
-static const struct only level_only = { "complete", "minimum names" };
-static const struct only identity_only = { "ca", "ra" };
+static const struct only level_only = { "complete", { "minimum", "names" } };
+static const struct only identity_only = { "ca", { "ra" } };
 
 #define KEY(section, key, parse, arg, field) { section, key, parse, arg, offsetof(struct raw, field) }
 static const struct conf_key keys[] = {
@@ -184,9 +185,9 @@ AUTO_DEFINE(raw, struct raw *, raw_clear);
 
 /* ---- what the values mean together ---- */
 
-static int text_default(char **field, const char *fmt, const char *arg)
+static int text_default(char **field, const char *before, const char *text)
 {
-	if (!*field && asprintf(field, fmt, arg) < 0)
+	if (!*field && asprintf(field, "%s%s", before, text) < 0)
 		*field = NULL; /* its content is undefined after a failure */
 	return *field ? 0 : -ENOMEM;
 }
@@ -198,7 +199,7 @@ static int cdp_slash(struct ca_conf *c)
 	c->cdp_url = NULL;
 	if (!old)
 		return 0;
-	return text_default(&c->cdp_url, old[strlen(old) - 1] == '/' ? "%s" : "%s/", old);
+	return text_default(&c->cdp_url, old, old[strlen(old) - 1] == '/' ? "" : "/");
 }
 
 static int db_path_make(struct raw *w)
@@ -234,7 +235,7 @@ static int finish(struct raw *w, struct err *reterr)
 	c->clock = (enum clk_policy) w->clock;
 	c->profile = (enum ca_profile) w->profile;
 	c->cal.rollover_start_now = w->rollover_start == 1;
-	if (text_default(&c->issuer_name, "CN=%s", c->name) < 0 || text_default(&c->listen, "%s", "[::]:80") < 0 || cdp_slash(c) < 0 ||
+	if (text_default(&c->issuer_name, "CN=", c->name) < 0 || text_default(&c->listen, "", "[::]:80") < 0 || cdp_slash(c) < 0 ||
 	    db_path_make(w) < 0)
 		return err_set(reterr, -ENOMEM, "%s: out of memory", c->name);
 	return together(c, reterr);
