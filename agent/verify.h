@@ -1,0 +1,22 @@
+/* What a granted certificate must be before it is kept: spec scep.md 2.3, robustness.md 2.4. */
+#ifndef KEYROLL_AGENT_VERIFY_H
+#define KEYROLL_AGENT_VERIFY_H
+
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/auto.h"
+#include "common/err.h"
+
+struct verify_want {
+	X509 *issuer;		/* the CA that was asked */
+	const char *spki;	/* of the key that was asked for */
+	X509 *old;		/* the certificate that it follows, or NULL */
+	int64_t now_sec;
+	bool trusted;		/* the clock may call it expired */
+};
+/* -EKEYREJECTED: another key, another issuer, the old certificate again; -EPROTO: a CA's certificate, or a validity that helps nobody. */
+int verify_granted(X509 *cert, const struct verify_want *want, struct err *reterr) CHECKED;
+
+#endif
