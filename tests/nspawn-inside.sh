@@ -1,0 +1,123 @@
+#!/bin/bash
+# Runs as root under a real systemd with Keyroll installed (tests/nspawn.sh starts it): a CA and a trustpoint by way of the units, and that
+# restarts lose neither key nor certificate.
+set -u
+export LC_ALL=C
+dir=/var/lib/keyroll/delivered/Test-CA/current
+
+fail() {
+	echo "FAIL: $*"
+	systemctl --no-pager --no-legend list-units 'keyroll*'
+	exit 1
+}
+ok() { echo "ok: $*"; }
+
+# until_true SECONDS COMMAND...
+until_true() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		read -rt 0.2 <> <(:)
+	done
+}
+
+is_active() { [ "$(systemctl is-active "$1")" = active ]; }
+restarts() { systemctl show -p NRestarts --value "$1"; }
+serial() { openssl x509 -noout -serial -in "$dir/cert.pem"; }
+
+# The delivered certificate's own key signs, asked by its URI, and the certificate verifies what it signed.
+key_works() {
+	local uri
+
+	uri=$(cat "$dir/key.uri") || return 1
+	openssl x509 -in "$dir/cert.pem" -noout -pubkey >/tmp/pub.pem || return 1
+	openssl dgst -provider keyroll -provider default -sha256 -sign "$uri" -out /tmp/signature /etc/os-release &&
+		openssl dgst -sha256 -verify /tmp/pub.pem -signature /tmp/signature /etc/os-release
+}
+
+mkdir -p /etc/keyroll/ca /etc/keyroll/trustpoints
+cat >/etc/keyroll/keyrolld.conf <<'CONF'
+[Agent]
+Clock=assume-valid
+CONF
+cat >/etc/keyroll/ca/TESTCA.conf <<'CONF'
+[CA]
+IssuerName=CN=Test CA,O=Example
+Grant=manual
+GrantRenewals=yes
+CACertificateLifetime=365d
+CertificateLifetime=90d
+KeySize=2048
+Clock=assume-valid
+CONF
+
+systemctl daemon-reload
+systemctl enable --now keyroll-keyd.socket keyrolld.service || fail "custodian and agent do not start"
+is_active keyrolld.service || fail "keyrolld is not active"
+ok "custodian's socket and agent are up"
+
+systemctl start keyroll-signer@TESTCA.socket || fail "the signer's socket"
+pkictl ca init TESTCA >/tmp/init.out 2>&1 || { cat /tmp/init.out; fail "pkictl ca init"; }
+pin=$(sed -n 's/^CAFingerprint=//p' /tmp/init.out)
+[ -n "$pin" ] || { cat /tmp/init.out; fail "init printed no fingerprint"; }
+systemctl enable --now keyroll-ca@TESTCA.service || fail "the CA does not start"
+until_true 20 pkictl ca status || fail "the CA does not answer"
+[ "$(curl -s -o /dev/null -w '%{http_code}' 'http://127.0.0.1/?operation=GetCACaps')" = 200 ] || fail "the CA does not answer over HTTP"
+ok "the CA answers on its control socket and on the socket that systemd holds"
+
+cat >/etc/keyroll/trustpoints/Test-CA.conf <<CONF
+[Trustpoint]
+EnrollmentURL=http://127.0.0.1:80
+CAFingerprint=$pin
+SubjectName=CN=router.example
+[Key]
+Label=router
+Size=2048
+[AutoEnroll]
+Percent=80
+Regenerate=yes
+RetryPeriod=1s
+CONF
+systemctl reload keyrolld.service || fail "reload of the agent"
+until_true 20 pkictl show Test-CA || fail "the agent does not know the trustpoint"
+pkictl authenticate Test-CA || fail "authenticate"
+pkictl enroll Test-CA
+until_true 30 pkictl ca grant --all || fail "nothing to grant"
+until_true 60 test -s "$dir/cert.pem" || fail "no certificate was delivered"
+until_true 20 key_works || { key_works; fail "the key does not sign"; }
+ok "a trustpoint is enrolled, its key signs by keyroll://"
+
+first=$(serial)
+for unit in keyroll-keyd keyrolld keyroll-signer@TESTCA keyroll-ca@TESTCA; do
+	systemctl restart "$unit.service" || fail "restart of $unit"
+	is_active "$unit.service" || fail "$unit is not active after its restart"
+	[ "$(restarts "$unit.service")" = 0 ] || fail "$unit crashed: $(restarts "$unit.service") restarts"
+	until_true 20 key_works || fail "the key is gone after the restart of $unit"
+	[ "$(serial)" = "$first" ] || fail "the certificate changed by the restart of $unit"
+	until_true 20 pkictl ca status || fail "the CA does not answer after the restart of $unit"
+done
+ok "every service was restarted; key and certificate are still there"
+
+pkictl renew Test-CA || fail "renew"
+renewed() { [ "$(serial)" != "$first" ]; }
+until_true 60 renewed || fail "no renewed certificate"
+until_true 20 key_works || fail "the renewed key does not sign"
+ok "a renewal with a new key, after all restarts"
+
+! grep -rlE -- '-----BEGIN (RSA |ENCRYPTED )?PRIVATE KEY' /var/lib/keyroll/delivered || fail "a private key was delivered as a file"
+sealed=$(find /var/lib/keyroll/keyd /var/lib/keyroll/signer -type f -exec openssl pkey -noout -in {} \; 2>/dev/null | wc -l)
+[ "$sealed" = 0 ] || fail "a key lies on disk unsealed"
+[ "$(stat -c '%U %a' /var/lib/keyroll/keyd)" = "keyroll-keyd 700" ] || fail "the custodian's folder is open"
+[ "$(stat -c '%U %a' /var/lib/keyroll/signer/TESTCA)" = "keyroll-signer 700" ] || fail "the signer's folder is open"
+[ -s /etc/credstore.encrypted/keyroll-keyd ] || fail "no sealed secret"
+ok "keys lie sealed, each with its own user"
+
+journalctl -x --no-pager PKI_EVENT=CERT_INSTALL | grep -q 'was verified, stored and delivered' || fail "the journal has no CERT_INSTALL with its explanation"
+journalctl -x --no-pager PKI_EVENT=CS_CERT_ISSUED | grep -q 'issued a certificate' || fail "the journal has no CS_CERT_ISSUED with its explanation"
+ok "the journal has the events and explains them"
+
+failed=$(systemctl --no-legend --plain --failed list-units 'keyroll*')
+[ -z "$failed" ] || fail "failed units: $failed"
+systemctl stop keyroll-ca@TESTCA keyroll-signer@TESTCA keyrolld keyroll-keyd || fail "stop"
+ok "everything stops"
