@@ -39,6 +39,9 @@ extern const struct scep_policy scep_policy_default; /* AES, 3DES refused; SHA-2
 extern const struct scep_policy scep_policy_3des;    /* default and 3DES, SHA-1: IOS-XE */
 extern const struct scep_policy scep_policy_legacy;  /* Profile=legacy with AllowDES=yes: and DES, SHA-1; never MD5 signatures on what we send */
 
+/* AllowDES=yes can work on this machine: OpenSSL's legacy provider is there. -ENOTSUP. Called once at start where the policy has DES. */
+int scep_des_check(struct err *reterr) CHECKED;
+
 struct scep_algs { enum scep_cipher cipher; enum scep_digest digest; };
 
 /* ---- capabilities, RFC 8894 3.5.2 ---- */
