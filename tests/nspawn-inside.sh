@@ -69,7 +69,6 @@ ok "the CA answers on its control socket and on the socket that systemd holds"
 cat >/etc/keyroll/trustpoints/Test-CA.conf <<CONF
 [Trustpoint]
 EnrollmentURL=http://127.0.0.1:80
-CAFingerprint=$pin
 SubjectName=CN=router.example
 [Key]
 Label=router
@@ -81,7 +80,7 @@ RetryPeriod=1s
 CONF
 systemctl reload keyrolld.service || fail "reload of the agent"
 until_true 20 pkictl show Test-CA || fail "the agent does not know the trustpoint"
-pkictl authenticate Test-CA || fail "authenticate"
+pkictl authenticate Test-CA --fingerprint="$pin" || fail "authenticate"
 pkictl enroll Test-CA
 until_true 30 pkictl ca grant --all || fail "nothing to grant"
 until_true 60 test -s "$dir/cert.pem" || fail "no certificate was delivered"

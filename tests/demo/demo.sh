@@ -182,7 +182,7 @@ stop_story() {
 	exit 1
 }
 
-ctl() { "$BUILD/pkictl" --root="$ROOT" "$@"; }
+ctl() { "$BUILD/pkictl/pkictl" --root="$ROOT" "$@"; }
 
 # ---------------------------------------------------------------- the machines
 prepare() {
@@ -208,7 +208,6 @@ write_trustpoint() {
 	cat >"$ROOT/etc/keyroll/trustpoints/$TP.conf" <<-CONF
 		[Trustpoint]
 		EnrollmentURL=$1
-		CAFingerprint=$2
 		SubjectName=CN=$HOST
 		[Key]
 		Label=branch
@@ -253,13 +252,13 @@ start_ca() {
 	[ -n "$PIN" ] || stop_story "the CA has no fingerprint"
 	start ca CA "$BUILD/keyroll-cad" --root="$ROOT" "$CA"
 	until_true 30 ctl ca status || stop_story "the CA does not answer"
-	ctl ca status --json >"$ROOT/status.json"
+	ctl ca status --json=short >"$ROOT/status.json"
 	URL=$(jq -er '.url' "$ROOT/status.json") || stop_story "the CA tells no URL"
 	CA_END_MS=$(date -u -d "$(jq -er '.ca.not_after' "$ROOT/status.json")" +%s)000 || stop_story "the CA tells no end"
 }
 
 start_router() {
-	write_trustpoint "$URL" "$PIN"
+	write_trustpoint "$URL"
 	start keyd keys "$BUILD/keyroll-keyd" --root="$ROOT"
 	until_true 30 test -S "$ROOT/run/keyroll/keyd.sock" || stop_story "the custodian does not listen"
 	start agent router "$BUILD/keyrolld" --root="$ROOT"
@@ -287,7 +286,7 @@ story() {
 	start_ca
 	tell CA "ready at $URL, sha256 ${PIN#sha256:}"
 	start_router
-	ctl authenticate "$TP" >"$ROOT/log/authenticate.out" 2>&1 || stop_story "authenticate failed: $(tail -n 1 "$ROOT/log/authenticate.out")"
+	ctl authenticate "$TP" --fingerprint="$PIN" >"$ROOT/log/authenticate.out" 2>&1 || stop_story "authenticate failed: $(tail -n 1 "$ROOT/log/authenticate.out")"
 	wait_for CA_AUTHENTICATED 1
 	ctl enroll "$TP" >"$ROOT/log/enroll.out" 2>&1
 	wait_for CERT_PENDING 1
