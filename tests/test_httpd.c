@@ -15,7 +15,7 @@
 #include "common/clk.h"
 #include "tests/test_main.h"
 
-enum { HEAD_MS = 400, BODY_MS = 500 };
+enum { HEAD_MS = 700, BODY_MS = 800 };
 
 static struct httpd *h;
 
