@@ -35,15 +35,17 @@ void block_fact(const struct cli *c, const char *label, const json_t *object, co
 
 void block_time(const struct cli *c, const char *label, const json_t *object, const char *key)
 {
-	char when[TEXT_AT_BYTES], left[TEXT_LEFT_BYTES], both[TEXT_AT_BYTES + TEXT_LEFT_BYTES + 8];
+	char when[TEXT_AT_BYTES], left[TEXT_LEFT_BYTES], both[TEXT_AT_BYTES + TEXT_LEFT_BYTES + 16];
 	const char *text = cli_text(object, key);
-	int64_t sec;
+	int64_t sec, away_ms;
 
 	if (clk_rfc3339_parse(text, &sec) < 0) {
 		block_text(c, label, text);
 		return;
 	}
-	(void) snprintf(both, sizeof(both), "%s (%s)", text_when(text, when), text_left(sec * 1000 - c->io->now_ms, left)); /* fits */
+	away_ms = sec * 1000 - c->io->now_ms;
+	(void) snprintf(both, sizeof(both), "%s (%s%s%s)", text_when(text, when), away_ms < 0 ? "" : "in ",
+			text_left(away_ms < 0 ? -away_ms : away_ms, left), away_ms < 0 ? " ago" : ""); /* fits */
 	block_text(c, label, both);
 }
 
