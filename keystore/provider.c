@@ -1,0 +1,192 @@
+/* The provider's frame: what it offers, and its keys. */
+#include <errno.h>
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/params.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+#include "common/auto_ssl.h"
+#include "keystore/provider.h"
+
+#define PROPERTIES "provider=keyroll"
+
+static const OSSL_ALGORITHM keymgmts[] = {
+	{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, provider_keymgmt, "RSA keys in Keyroll's custody" },
+	{ NULL, NULL, NULL, NULL },
+};
+static const OSSL_ALGORITHM signatures[] = {
+	{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, provider_signature, "RSA signatures by Keyroll's custodian" },
+	{ NULL, NULL, NULL, NULL },
+};
+static const OSSL_ALGORITHM asym_ciphers[] = {
+	{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, provider_asym_cipher, "RSA decryption by Keyroll's custodian" },
+	{ NULL, NULL, NULL, NULL },
+};
+static const OSSL_ALGORITHM stores[] = {
+	{ "keyroll", PROPERTIES, provider_store, "keyroll: URIs" },
+	{ NULL, NULL, NULL, NULL },
+};
+
+static const OSSL_ALGORITHM *query(void *provctx, int operation, int *no_cache)
+{
+	(void) provctx; /* the same for all */
+	*no_cache = 0;
+	switch (operation) {
+	case OSSL_OP_KEYMGMT:
+		return keymgmts;
+	case OSSL_OP_SIGNATURE:
+		return signatures;
+	case OSSL_OP_ASYM_CIPHER:
+		return asym_ciphers;
+	case OSSL_OP_STORE:
+		return stores;
+	default: /* OpenSSL's numbers, not an enum of ours */
+		return NULL;
+	}
+}
+
+static const OSSL_PARAM gettable[] = {
+	OSSL_PARAM_DEFN(OSSL_PROV_PARAM_NAME, OSSL_PARAM_UTF8_PTR, NULL, 0),
+	OSSL_PARAM_DEFN(OSSL_PROV_PARAM_VERSION, OSSL_PARAM_UTF8_PTR, NULL, 0),
+	OSSL_PARAM_DEFN(OSSL_PROV_PARAM_STATUS, OSSL_PARAM_INTEGER, NULL, 0),
+	OSSL_PARAM_END,
+};
+
+static const OSSL_PARAM *gettable_params(void *provctx)
+{
+	(void) provctx; /* the same for all */
+	return gettable;
+}
+
+static int get_params(void *provctx, OSSL_PARAM params[])
+{
+	OSSL_PARAM *p;
+
+	(void) provctx; /* the same for all */
+	p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_NAME);
+	if (p && !OSSL_PARAM_set_utf8_ptr(p, "Keyroll"))
+		return 0;
+	p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_VERSION);
+	if (p && !OSSL_PARAM_set_utf8_ptr(p, "0.1.0"))
+		return 0;
+	p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_STATUS);
+	return !p || OSSL_PARAM_set_int(p, 1);
+}
+
+static void teardown(void *provctx)
+{
+	struct provider *p = provctx;
+
+	OSSL_LIB_CTX_free(p->libctx);
+	free(p->socket);
+	free(p);
+}
+
+static const OSSL_DISPATCH dispatch[] = {
+	{ OSSL_FUNC_PROVIDER_TEARDOWN, (void (*)(void)) teardown },
+	{ OSSL_FUNC_PROVIDER_GETTABLE_PARAMS, (void (*)(void)) gettable_params },
+	{ OSSL_FUNC_PROVIDER_GET_PARAMS, (void (*)(void)) get_params },
+	{ OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void)) query },
+	{ 0, NULL },
+};
+
+/* socket= of our section in openssl.cnf. */
+static const char *configured_socket(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in)
+{
+	const char *path = NULL;
+	OSSL_PARAM params[] = { OSSL_PARAM_utf8_ptr("socket", (char **) &path, 0), OSSL_PARAM_END };
+
+	for (; in->function_id != 0; in++)
+		if (in->function_id == OSSL_FUNC_CORE_GET_PARAMS && !OSSL_FUNC_core_get_params(in)(handle, params))
+			return NULL;
+	return path ? path : CUSTODY_SOCKET_DEFAULT;
+}
+
+int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out, void **provctx)
+{
+	const char *path = configured_socket(handle, in);
+	struct provider *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return 0;
+	p->handle = handle;
+	p->socket = path ? strdup(path) : NULL;
+	p->libctx = OSSL_LIB_CTX_new();
+	if (!p->socket || !p->libctx) {
+		teardown(p);
+		return 0;
+	}
+	*provctx = p;
+	*out = dispatch;
+	return 1;
+}
+
+int provider_fail(const struct err *e, int code)
+{
+	ERR_raise_data(ERR_LIB_PROV, ERR_R_OPERATION_FAIL, "keyroll: %s", err_text(e, code));
+	return 0;
+}
+
+static int key_take(struct provider_key *k, const struct custody_msg *reply, struct err *reterr)
+{
+	const unsigned char *der = reply->body.data;
+
+	k->pub = der ? d2i_PUBKEY_ex(NULL, &der, (long) reply->body.len, k->provider->libctx, NULL) : NULL;
+	if (!k->pub || der != reply->body.data + reply->body.len || !EVP_PKEY_is_a(k->pub, "RSA"))
+		return err_from_openssl(reterr, -EBADMSG, "the custodian's public key of %s", k->label);
+	k->bits = EVP_PKEY_get_bits(k->pub);
+	memcpy(k->spki, reply->spki, sizeof(k->spki));
+	return 0;
+}
+
+int provider_key_new(struct provider *p, const char *socket, const char *label, enum ks_slot slot, const char *spki, struct provider_key **ret,
+		     struct err *reterr)
+{
+	AUTO(custody_msg) struct custody_msg m = CUSTODY_MSG_EMPTY;
+	AUTO(custody_msg) struct custody_msg reply = CUSTODY_MSG_EMPTY;
+	AUTO(provider_key) struct provider_key *k = calloc(1, sizeof(*k));
+	int r;
+
+	if (!k)
+		return -ENOMEM;
+	atomic_init(&k->refs, 1);
+	k->provider = p;
+	if (strlen(label) >= sizeof(k->label) || strlen(spki) >= sizeof(m.spki))
+		return err_set(reterr, -EINVAL, "key label %s or its spki is too long", label);
+	strcpy(k->label, label);
+	strcpy(m.label, label);
+	strcpy(m.spki, spki);
+	m.op = CUSTODY_OP_LOAD;
+	m.slot = (uint8_t) slot;
+	r = custody_pool_new(socket, &k->pool, reterr);
+	if (r == 0)
+		r = custody_ask(k->pool, &m, &reply, reterr);
+	if (r == 0)
+		r = key_take(k, &reply, reterr);
+	if (r == 0)
+		*ret = TAKE(k);
+	return r;
+}
+
+struct provider_key *provider_key_ref(struct provider_key *k)
+{
+	(void) atomic_fetch_add(&k->refs, 1); /* the old count is of no interest */
+	return k;
+}
+
+void provider_key_free(struct provider_key *k)
+{
+	if (!k || atomic_fetch_sub(&k->refs, 1) > 1)
+		return;
+	EVP_PKEY_free(k->pub);
+	if (k->pool)
+		custody_pool_free(k->pool);
+	free(k);
+}
+
+size_t provider_key_bytes(const struct provider_key *k)
+{
+	return ((size_t) k->bits + 7) / 8;
+}

@@ -1,0 +1,46 @@
+/* Our OpenSSL provider "keyroll": RSA keys that live with a custodian, by URI `keyroll://LABEL[/SLOT][?spki=HEX][&socket=PATH]`. It refuses to
+ * export the private half, whereupon OpenSSL uses this provider for every private operation without any property query (DECISIONS 20). */
+#ifndef KEYROLL_KEYSTORE_PROVIDER_H
+#define KEYROLL_KEYSTORE_PROVIDER_H
+
+#include <openssl/core.h>
+#include <openssl/evp.h>
+#include <stdatomic.h>
+
+#include "keystore/custody_conn.h"
+#include "keystore/custody_server.h"
+
+struct provider { /* one for each load of the provider */
+	const OSSL_CORE_HANDLE *handle;
+	OSSL_LIB_CTX *libctx; /* of its own, with the default provider alone: public operations and digests cannot come back to us */
+	char *socket;	      /* where no URI says another */
+};
+
+struct provider_key { /* shared by EVP_PKEYs and contexts; the private half is with the custodian */
+	atomic_uint refs;
+	struct provider *provider;
+	struct custody_pool *pool;
+	char label[LIMIT_LABEL_BYTES + 1];
+	char spki[CUSTODY_SPKI_BYTES + 1];
+	int bits;
+	EVP_PKEY *pub; /* in provider->libctx */
+};
+
+int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out, void **provctx);
+
+/* Asks the custodian at socket for the key. spki may be "" (then the slot says which). */
+int provider_key_new(struct provider *p, const char *socket, const char *label, enum ks_slot slot, const char *spki, struct provider_key **ret,
+		     struct err *reterr) CHECKED;
+struct provider_key *provider_key_ref(struct provider_key *k);
+void provider_key_free(struct provider_key *k);
+/* k bytes of the modulus. */
+size_t provider_key_bytes(const struct provider_key *k);
+/* Puts the reason into OpenSSL's error queue and returns 0, as dispatch functions must. */
+int provider_fail(const struct err *e, int code);
+
+extern const OSSL_DISPATCH provider_keymgmt[], provider_signature[], provider_asym_cipher[], provider_store[];
+
+AUTO_DEFINE(md, EVP_MD *, EVP_MD_free);
+AUTO_DEFINE(provider_key, struct provider_key *, provider_key_free);
+
+#endif

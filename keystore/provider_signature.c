@@ -1,0 +1,410 @@
+/* Signatures: the bytes themselves go to the custodian, so that a floor can judge them; verification is the default provider's. */
+#include <errno.h>
+#include <openssl/asn1.h>
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
+#include <openssl/obj_mac.h>
+#include <openssl/objects.h>
+#include <openssl/params.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+#include "common/auto_ssl.h"
+#include "keystore/provider.h"
+
+enum { DIGEST_NAME_BYTES = 16 };
+
+struct sig {
+	struct provider *provider;
+	struct provider_key *key;
+	bool verify;
+	int padding; /* RSA_PKCS1_PADDING or RSA_PKCS1_PSS_PADDING */
+	int salt_len; /* bytes, or RSA_PSS_SALTLEN_* */
+	char digest[DIGEST_NAME_BYTES]; /* "" until it is known */
+	struct buf bytes; /* digest_sign_update's */
+};
+
+static void *sig_new(void *provctx, const char *propq)
+{
+	struct sig *s = calloc(1, sizeof(*s));
+
+	(void) propq; /* one implementation */
+	if (s)
+		s->provider = provctx;
+	return s;
+}
+
+static void sig_free(void *ctx)
+{
+	struct sig *s = ctx;
+
+	provider_key_free(s->key);
+	buf_clear(&s->bytes);
+	free(s);
+}
+
+static void *sig_dup(void *ctx)
+{
+	const struct sig *s = ctx;
+	struct sig *copy = malloc(sizeof(*copy));
+
+	if (!copy)
+		return NULL;
+	*copy = *s;
+	copy->bytes = BUF_EMPTY;
+	if (copy->key)
+		(void) provider_key_ref(copy->key); /* the pointer is copied already */
+	if (buf_set(&copy->bytes, s->bytes.data, s->bytes.len) == 0)
+		return copy;
+	sig_free(copy);
+	return NULL;
+}
+
+static int digest_set(struct sig *s, const char *name)
+{
+	AUTO(md) EVP_MD *md = EVP_MD_fetch(s->provider->libctx, name, NULL);
+	static const char *const names[] = { "SHA1", "SHA224", "SHA256", "SHA384", "SHA512" }; /* what the custodian pads */
+
+	for (size_t i = 0; md && i < sizeof(names) / sizeof(names[0]); i++)
+		if (EVP_MD_is_a(md, names[i])) {
+			strcpy(s->digest, names[i]);
+			return 1;
+		}
+	return provider_fail(NULL, -EINVAL);
+}
+
+static int padding_set(struct sig *s, const OSSL_PARAM *p)
+{
+	static const struct { const char *name; int padding; } names[] = {
+		{ OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING }, { OSSL_PKEY_RSA_PAD_MODE_PSS, RSA_PKCS1_PSS_PADDING } };
+	int n = 0;
+
+	if (p->data_type == OSSL_PARAM_INTEGER && !OSSL_PARAM_get_int(p, &n))
+		return 0;
+	for (size_t i = 0; i < 2; i++)
+		if (n == names[i].padding || (p->data_type == OSSL_PARAM_UTF8_STRING && p->data && strcmp(p->data, names[i].name) == 0)) {
+			s->padding = names[i].padding;
+			return 1;
+		}
+	return provider_fail(NULL, -ENOTSUP);
+}
+
+static int salt_set(struct sig *s, const OSSL_PARAM *p)
+{
+	const char *text = p->data;
+
+	if (p->data_type != OSSL_PARAM_UTF8_STRING)
+		return OSSL_PARAM_get_int(p, &s->salt_len);
+	if (strcmp(text, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST) == 0)
+		s->salt_len = RSA_PSS_SALTLEN_DIGEST;
+	else if (strcmp(text, OSSL_PKEY_RSA_PSS_SALT_LEN_MAX) == 0)
+		s->salt_len = RSA_PSS_SALTLEN_MAX;
+	else if (strcmp(text, OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO) == 0)
+		s->salt_len = RSA_PSS_SALTLEN_AUTO;
+	else
+		s->salt_len = atoi(text);
+	return 1;
+}
+
+static int sig_set_params(void *ctx, const OSSL_PARAM params[])
+{
+	struct sig *s = ctx;
+	const OSSL_PARAM *p = params ? OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_DIGEST) : NULL;
+
+	if (!params)
+		return 1;
+	if (p && (p->data_type != OSSL_PARAM_UTF8_STRING || !digest_set(s, p->data)))
+		return 0;
+	p = OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_PAD_MODE);
+	if (p && !padding_set(s, p))
+		return 0;
+	p = OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN);
+	if (p && !salt_set(s, p))
+		return 0;
+	p = OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_MGF1_DIGEST);
+	if (p) { /* only the same digest: nobody uses another, and the custodian's padding knows one */
+		AUTO(md) EVP_MD *md = p->data_type == OSSL_PARAM_UTF8_STRING ? EVP_MD_fetch(s->provider->libctx, p->data, NULL) : NULL;
+
+		if (!md || (s->digest[0] != '\0' && !EVP_MD_is_a(md, s->digest)))
+			return provider_fail(NULL, -ENOTSUP);
+	}
+	return 1;
+}
+
+static const OSSL_PARAM settable[] = {
+	OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, NULL, 0),
+	OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, NULL, 0),
+	OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, NULL, 0),
+	OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, NULL, 0),
+	OSSL_PARAM_END,
+};
+
+static const OSSL_PARAM *sig_settable(void *ctx, void *provctx)
+{
+	(void) ctx; /* the same for all */
+	(void) provctx;
+	return settable;
+}
+
+static int init(struct sig *s, void *keydata, const char *digest, const OSSL_PARAM params[], bool verify)
+{
+	if (keydata) { /* NULL: once more with the same key */
+		provider_key_free(s->key);
+		s->key = provider_key_ref(keydata);
+	}
+	if (!s->key)
+		return 0;
+	buf_clear(&s->bytes);
+	s->verify = verify;
+	s->padding = RSA_PKCS1_PADDING;
+	s->salt_len = RSA_PSS_SALTLEN_AUTO;
+	s->digest[0] = '\0';
+	if (digest && *digest && !digest_set(s, digest))
+		return 0;
+	return sig_set_params(s, params);
+}
+
+static int sign_init(void *ctx, void *keydata, const OSSL_PARAM params[])
+{
+	return init(ctx, keydata, NULL, params, false);
+}
+
+static int verify_init(void *ctx, void *keydata, const OSSL_PARAM params[])
+{
+	return init(ctx, keydata, NULL, params, true);
+}
+
+static int digest_sign_init(void *ctx, const char *digest, void *keydata, const OSSL_PARAM params[])
+{
+	return init(ctx, keydata, digest && *digest ? digest : "SHA256", params, false);
+}
+
+static int digest_verify_init(void *ctx, const char *digest, void *keydata, const OSSL_PARAM params[])
+{
+	return init(ctx, keydata, digest && *digest ? digest : "SHA256", params, true);
+}
+
+/* The salt in bytes, as the custodian wants it told. */
+static int salt_bytes(const struct sig *s)
+{
+	int h_len = EVP_MD_get_size(EVP_get_digestbyname(s->digest));
+
+	if (s->salt_len >= 0)
+		return s->salt_len;
+	if (s->salt_len == RSA_PSS_SALTLEN_DIGEST)
+		return h_len;
+	return (s->key->bits - 1 + 7) / 8 - h_len - 2;
+}
+
+static int custodian_sign(struct sig *s, enum custody_op op, unsigned char *out, size_t *out_len, size_t room, const unsigned char *in, size_t len)
+{
+	AUTO(custody_msg) struct custody_msg m = CUSTODY_MSG_EMPTY;
+	AUTO(custody_msg) struct custody_msg reply = CUSTODY_MSG_EMPTY;
+	size_t k = provider_key_bytes(s->key);
+	struct err e = { .code = 0 };
+	int r;
+
+	*out_len = k;
+	if (!out)
+		return 1;
+	if (room < k || s->digest[0] == '\0')
+		return provider_fail(NULL, -EINVAL);
+	m.op = op;
+	strcpy(m.label, s->key->label);
+	strcpy(m.spki, s->key->spki);
+	strcpy(m.name, s->digest);
+	m.padding = s->padding == RSA_PKCS1_PSS_PADDING ? CUSTODY_PADDING_PSS : CUSTODY_PADDING_PKCS1;
+	m.number = m.padding == CUSTODY_PADDING_PSS ? (uint32_t) salt_bytes(s) : 0;
+	r = buf_set(&m.body, in, len);
+	if (r == 0)
+		r = custody_ask(s->key->pool, &m, &reply, &e);
+	if (r == 0 && reply.body.len != k)
+		r = err_set(&e, -EBADMSG, "a signature of %zu bytes, %zu are wanted", reply.body.len, k);
+	if (r < 0)
+		return provider_fail(&e, r);
+	memcpy(out, reply.body.data, k);
+	return 1;
+}
+
+static int sign(void *ctx, unsigned char *out, size_t *out_len, size_t room, const unsigned char *digest, size_t len)
+{
+	return custodian_sign(ctx, CUSTODY_OP_SIGN_DIGEST, out, out_len, room, digest, len);
+}
+
+static int update(void *ctx, const unsigned char *data, size_t len)
+{
+	struct sig *s = ctx;
+
+	if (s->bytes.len + len > CUSTODY_BODY_BYTES)
+		return provider_fail(NULL, -EMSGSIZE);
+	return buf_add(&s->bytes, data, len) == 0;
+}
+
+static int digest_sign_final(void *ctx, unsigned char *out, size_t *out_len, size_t room)
+{
+	struct sig *s = ctx;
+
+	return custodian_sign(s, CUSTODY_OP_SIGN, out, out_len, room, s->bytes.data, s->bytes.len);
+}
+
+static int digest_sign(void *ctx, unsigned char *out, size_t *out_len, size_t room, const unsigned char *data, size_t len)
+{
+	return custodian_sign(ctx, CUSTODY_OP_SIGN, out, out_len, room, data, len);
+}
+
+static int verify(void *ctx, const unsigned char *sig, size_t sig_len, const unsigned char *digest, size_t len)
+{
+	struct sig *s = ctx;
+	AUTO(pkey_ctx) EVP_PKEY_CTX *pctx = EVP_PKEY_CTX_new_from_pkey(s->provider->libctx, s->key->pub, NULL);
+	AUTO(md) EVP_MD *md = EVP_MD_fetch(s->provider->libctx, s->digest, NULL);
+
+	return pctx && md && EVP_PKEY_verify_init(pctx) == 1 && EVP_PKEY_CTX_set_signature_md(pctx, md) == 1 &&
+	       EVP_PKEY_CTX_set_rsa_padding(pctx, s->padding) == 1 &&
+	       (s->padding != RSA_PKCS1_PSS_PADDING || EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, s->salt_len) == 1) &&
+	       EVP_PKEY_verify(pctx, sig, sig_len, digest, len) == 1;
+}
+
+static int digest_verify(void *ctx, const unsigned char *sig, size_t sig_len, const unsigned char *data, size_t len)
+{
+	struct sig *s = ctx;
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	size_t digest_len;
+
+	return EVP_Q_digest(s->provider->libctx, s->digest, NULL, data, len, digest, &digest_len) == 1 &&
+	       verify(ctx, sig, sig_len, digest, digest_len) == 1;
+}
+
+static int digest_verify_final(void *ctx, const unsigned char *sig, size_t sig_len)
+{
+	struct sig *s = ctx;
+
+	return digest_verify(ctx, sig, sig_len, s->bytes.data, s->bytes.len);
+}
+
+/* ---- what is said about a signature in being made */
+
+static int algorithm_pss(const struct sig *s, X509_ALGOR *alg)
+{
+	RSA_PSS_PARAMS *pss = RSA_PSS_PARAMS_new();
+	X509_ALGOR *hash = X509_ALGOR_new(), *mgf_hash = X509_ALGOR_new(), *mgf = X509_ALGOR_new();
+	ASN1_INTEGER *salt = ASN1_INTEGER_new();
+	ASN1_STRING *mgf_der = NULL, *der = NULL;
+	int ok = pss && hash && mgf_hash && mgf && salt && ASN1_INTEGER_set(salt, salt_bytes(s)) &&
+		 X509_ALGOR_set0(hash, OBJ_nid2obj(OBJ_txt2nid(s->digest)), V_ASN1_NULL, NULL) &&
+		 X509_ALGOR_set0(mgf_hash, OBJ_nid2obj(OBJ_txt2nid(s->digest)), V_ASN1_NULL, NULL) &&
+		 ASN1_item_pack(mgf_hash, ASN1_ITEM_rptr(X509_ALGOR), &mgf_der) && X509_ALGOR_set0(mgf, OBJ_nid2obj(NID_mgf1), V_ASN1_SEQUENCE, mgf_der);
+
+	if (ok) {
+		mgf_der = NULL; /* mgf owns it */
+		pss->hashAlgorithm = hash;
+		pss->maskGenAlgorithm = mgf;
+		pss->saltLength = salt;
+		hash = mgf = NULL; /* pss owns all three */
+		salt = NULL;
+		ok = ASN1_item_pack(pss, ASN1_ITEM_rptr(RSA_PSS_PARAMS), &der) && X509_ALGOR_set0(alg, OBJ_nid2obj(NID_rsassaPss), V_ASN1_SEQUENCE, der);
+		if (ok)
+			der = NULL; /* alg owns it */
+	}
+	X509_ALGOR_free(hash);
+	X509_ALGOR_free(mgf_hash);
+	X509_ALGOR_free(mgf);
+	ASN1_INTEGER_free(salt);
+	ASN1_STRING_free(mgf_der);
+	ASN1_STRING_free(der);
+	RSA_PSS_PARAMS_free(pss);
+	return ok;
+}
+
+static int algorithm_get(const struct sig *s, OSSL_PARAM *p)
+{
+	X509_ALGOR *alg = X509_ALGOR_new();
+	AUTO(der) unsigned char *der = NULL;
+	int nid = NID_undef, len, ok;
+
+	if (!alg)
+		return 0;
+	if (s->padding == RSA_PKCS1_PSS_PADDING)
+		ok = algorithm_pss(s, alg);
+	else
+		ok = OBJ_find_sigid_by_algs(&nid, OBJ_txt2nid(s->digest), NID_rsaEncryption) && X509_ALGOR_set0(alg, OBJ_nid2obj(nid), V_ASN1_NULL, NULL);
+	len = ok ? i2d_X509_ALGOR(alg, &der) : -1;
+	X509_ALGOR_free(alg);
+	return len > 0 && OSSL_PARAM_set_octet_string(p, der, (size_t) len);
+}
+
+static int padding_get(const struct sig *s, OSSL_PARAM *p)
+{
+	if (p->data_type == OSSL_PARAM_INTEGER)
+		return OSSL_PARAM_set_int(p, s->padding);
+	return OSSL_PARAM_set_utf8_string(p, s->padding == RSA_PKCS1_PSS_PADDING ? OSSL_PKEY_RSA_PAD_MODE_PSS : OSSL_PKEY_RSA_PAD_MODE_PKCSV15);
+}
+
+static int salt_get(const struct sig *s, OSSL_PARAM *p)
+{
+	char text[16];
+
+	if (p->data_type == OSSL_PARAM_INTEGER)
+		return OSSL_PARAM_set_int(p, s->salt_len);
+	(void) snprintf(text, sizeof(text), "%d", salt_bytes(s)); /* fits any int */
+	return OSSL_PARAM_set_utf8_string(p, text);
+}
+
+static int sig_get_params(void *ctx, OSSL_PARAM params[])
+{
+	const struct sig *s = ctx;
+	OSSL_PARAM *p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_ALGORITHM_ID);
+
+	if (p && !algorithm_get(s, p))
+		return 0;
+	p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_PAD_MODE);
+	if (p && !padding_get(s, p))
+		return 0;
+	p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_DIGEST);
+	if (p && !OSSL_PARAM_set_utf8_string(p, s->digest))
+		return 0;
+	p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_MGF1_DIGEST);
+	if (p && !OSSL_PARAM_set_utf8_string(p, s->digest))
+		return 0;
+	p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN);
+	return !p || salt_get(s, p);
+}
+
+static const OSSL_PARAM gettable[] = {
+	OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, NULL, 0),
+	OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, NULL, 0),
+	OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, NULL, 0),
+	OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, NULL, 0),
+	OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, NULL, 0),
+	OSSL_PARAM_END,
+};
+
+static const OSSL_PARAM *sig_gettable(void *ctx, void *provctx)
+{
+	(void) ctx; /* the same for all */
+	(void) provctx;
+	return gettable;
+}
+
+const OSSL_DISPATCH provider_signature[] = {
+	{ OSSL_FUNC_SIGNATURE_NEWCTX, (void (*)(void)) sig_new },
+	{ OSSL_FUNC_SIGNATURE_FREECTX, (void (*)(void)) sig_free },
+	{ OSSL_FUNC_SIGNATURE_DUPCTX, (void (*)(void)) sig_dup },
+	{ OSSL_FUNC_SIGNATURE_SIGN_INIT, (void (*)(void)) sign_init },
+	{ OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void)) sign },
+	{ OSSL_FUNC_SIGNATURE_VERIFY_INIT, (void (*)(void)) verify_init },
+	{ OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void)) verify },
+	{ OSSL_FUNC_SIGNATURE_DIGEST_SIGN_INIT, (void (*)(void)) digest_sign_init },
+	{ OSSL_FUNC_SIGNATURE_DIGEST_SIGN_UPDATE, (void (*)(void)) update },
+	{ OSSL_FUNC_SIGNATURE_DIGEST_SIGN_FINAL, (void (*)(void)) digest_sign_final },
+	{ OSSL_FUNC_SIGNATURE_DIGEST_SIGN, (void (*)(void)) digest_sign },
+	{ OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_INIT, (void (*)(void)) digest_verify_init },
+	{ OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_UPDATE, (void (*)(void)) update },
+	{ OSSL_FUNC_SIGNATURE_DIGEST_VERIFY_FINAL, (void (*)(void)) digest_verify_final },
+	{ OSSL_FUNC_SIGNATURE_DIGEST_VERIFY, (void (*)(void)) digest_verify },
+	{ OSSL_FUNC_SIGNATURE_GET_CTX_PARAMS, (void (*)(void)) sig_get_params },
+	{ OSSL_FUNC_SIGNATURE_GETTABLE_CTX_PARAMS, (void (*)(void)) sig_gettable },
+	{ OSSL_FUNC_SIGNATURE_SET_CTX_PARAMS, (void (*)(void)) sig_set_params },
+	{ OSSL_FUNC_SIGNATURE_SETTABLE_CTX_PARAMS, (void (*)(void)) sig_settable },
+	{ 0, NULL },
+};
