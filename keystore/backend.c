@@ -1,0 +1,127 @@
+/* What all backends share: choice, the checked private operation, throw-away keys. */
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <string.h>
+
+#include "common/auto_ssl.h"
+#include "keystore/backend.h"
+#include "keystore/pad.h"
+
+const struct backend *backend_get(enum ks_protection p)
+{
+	switch (p) {
+	case KS_PROTECTION_KERNEL:
+		return &backend_kernel;
+	case KS_PROTECTION_KEYRING:
+		return &backend_keyring;
+	case KS_PROTECTION_TOKEN: /* comes later */
+	case KS_PROTECTION_AUTO:
+	case KS_PROTECTION_N_:
+		break;
+	}
+	return NULL;
+}
+
+int backend_choose(const struct backend_levels *l, enum ks_protection wanted, const struct backend **ret, struct err *reterr)
+{
+	if (wanted == KS_PROTECTION_AUTO)
+		wanted = l->why_not[KS_PROTECTION_KERNEL].code == 0 ? KS_PROTECTION_KERNEL : KS_PROTECTION_KEYRING;
+	*ret = backend_get(wanted);
+	if (!*ret)
+		return err_set(reterr, -ENOTSUP, "Protection=%s is not built yet", ks_protection_name(wanted));
+	if (l->why_not[wanted].code != 0)
+		return err_set(reterr, -ENOTSUP, "Protection=%s is not to be had here: %s", ks_protection_name(wanted), l->why_not[wanted].text);
+	return 0;
+}
+
+int backend_public(EVP_PKEY *pub, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pub, NULL);
+	size_t len = k;
+
+	if (!ctx || EVP_PKEY_encrypt_init(ctx) != 1 || EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) != 1 || EVP_PKEY_encrypt(ctx, out, &len, in, k) != 1 ||
+	    len != k)
+		return err_from_openssl(reterr, -EINVAL, "public operation");
+	return 0;
+}
+
+int backend_private(const struct backend *b, const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
+{
+	uint8_t back[PAD_K_MAX];
+	int r;
+
+	if (k > sizeof(back))
+		return err_set(reterr, -EINVAL, "key of %zu bytes, at most %zu", k, sizeof(back));
+	r = b->private_op(key, in, out, k, reterr);
+	if (r == 0)
+		r = backend_public(key->pub, out, back, k, reterr);
+	if (r == 0 && CRYPTO_memcmp(back, in, k) != 0)
+		r = err_set(reterr, -EIO, "the private operation gave a wrong result, which is withheld");
+	if (r < 0)
+		OPENSSL_cleanse(out, k);
+	return r;
+}
+
+int backend_pkcs8(const EVP_PKEY *key, struct buf *ret, struct err *reterr)
+{
+	AUTO(p8) PKCS8_PRIV_KEY_INFO *p8 = EVP_PKEY2PKCS8(key);
+	unsigned char *der = NULL;
+	int len = p8 ? i2d_PKCS8_PRIV_KEY_INFO(p8, &der) : -1, r;
+
+	if (len <= 0)
+		return err_from_openssl(reterr, -ENOMEM, "encoding a key");
+	r = buf_set(ret, der, (size_t) len);
+	OPENSSL_clear_free(der, (size_t) len);
+	return r;
+}
+
+static int throw_away(struct buf *ret_pkcs8, EVP_PKEY **ret_pub, struct err *reterr)
+{
+	AUTO(pkey) EVP_PKEY *key = EVP_RSA_gen(2048);
+	unsigned char *der = NULL;
+	const unsigned char *p;
+	int len, r;
+
+	if (!key)
+		return err_from_openssl(reterr, -ENOMEM, "making a key for the probe");
+	r = backend_pkcs8(key, ret_pkcs8, reterr);
+	if (r < 0)
+		return r;
+	len = i2d_PUBKEY(key, &der);
+	p = der;
+	*ret_pub = len > 0 ? d2i_PUBKEY(NULL, &p, len) : NULL;
+	OPENSSL_free(der);
+	return *ret_pub ? 0 : err_from_openssl(reterr, -ENOMEM, "making a key for the probe");
+}
+
+int backend_probe(struct backend_levels *ret, struct err *reterr)
+{
+	AUTO(buf) struct buf pkcs8 = BUF_SECRET;
+	AUTO(pkey) EVP_PKEY *pub = NULL;
+	int r = throw_away(&pkcs8, &pub, reterr);
+
+	if (r < 0)
+		return r;
+	*ret = (struct backend_levels){ .why_not = { { .code = 0 } } };
+	for (int p = 0; p < KS_PROTECTION_N_; p++) {
+		const struct backend *b = backend_get(p);
+
+		r = b ? b->probe(&pkcs8, pub, &ret->why_not[p]) : err_set(&ret->why_not[p], -ENOTSUP, "not built yet");
+		if (r < 0)
+			ret->why_not[p].code = r;
+	}
+	return 0;
+}
+
+int backend_test(const struct backend *b, const struct backend_key *key, struct err *reterr)
+{
+	uint8_t in[PAD_K_MAX], out[PAD_K_MAX];
+	size_t k = ((size_t) key->bits + 7) / 8;
+
+	if (k > sizeof(in) || RAND_bytes(in, (int) k) != 1)
+		return err_from_openssl(reterr, -EIO, "testing a key of %d bits", key->bits);
+	in[0] = 0; /* below the modulus */
+	return backend_private(b, key, in, out, k, reterr);
+}

@@ -1,0 +1,56 @@
+/* Where a private key is and who computes with it: a table of functions for each level of protection. */
+#ifndef KEYROLL_KEYSTORE_BACKEND_H
+#define KEYROLL_KEYSTORE_BACKEND_H
+
+#include <keyutils.h>
+#include <openssl/evp.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/err.h"
+#include "keystore/ks.h"
+
+struct backend_key { /* what a private operation needs */
+	key_serial_t serial;
+	int bits;
+	EVP_PKEY *pub;
+	EVP_PKEY *parsed; /* level keyring with KeepParsed: the private key, decoded; else NULL */
+};
+
+struct backend {
+	enum ks_protection protection;
+	/* 0 when this machine has it, by trying: load, raw operation, compare, no read-back where that is promised. -ENOTSUP with the reason. */
+	int (*probe)(const struct buf *pkcs8, EVP_PKEY *pub, struct err *reterr);
+	/* PKCS#8 DER into ring under label, in place of another of that label. Returns the serial. -EDQUOT with numbers. */
+	int (*load)(key_serial_t ring, const char *label, const struct buf *pkcs8, key_serial_t *ret, struct err *reterr);
+	/* The bare private operation: k bytes to k bytes. Blocks for 5 to 30 ms; any thread. -ENOKEY: the key is gone. */
+	int (*private_op)(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr);
+	/* 0 and the serial; -ENOKEY. */
+	int (*find)(key_serial_t ring, const char *label, key_serial_t *ret);
+	/* Destroys it. Gone already is success. */
+	int (*remove)(key_serial_t ring, const char *label);
+	/* Decodes the private key for KeepParsed; NULL where the key cannot be had. */
+	int (*parse)(key_serial_t serial, EVP_PKEY **ret, struct err *reterr);
+};
+
+extern const struct backend backend_kernel, backend_keyring;
+
+struct backend_levels { /* what the probes found at start */
+	struct err why_not[KS_PROTECTION_N_]; /* code 0: to be had */
+};
+/* Tries each level with one throw-away key of 2048 bits. -ENOMEM; a level that is not to be had is no error. */
+int backend_probe(struct backend_levels *ret, struct err *reterr) CHECKED;
+/* The level named, or the best under AUTO. -ENOTSUP with the reason. */
+int backend_choose(const struct backend_levels *l, enum ks_protection wanted, const struct backend **ret, struct err *reterr) CHECKED;
+const struct backend *backend_get(enum ks_protection p); /* NULL: not built */
+
+/* private_op, then the result raised to the public exponent must give the input back: a fault in the computation would give the key away. -EIO. */
+int backend_private(const struct backend *b, const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr) CHECKED;
+/* Whether the private half at key->serial belongs to key->pub: one private operation on random bytes. */
+int backend_test(const struct backend *b, const struct backend_key *key, struct err *reterr) CHECKED;
+/* in ^ e mod n with the public key: k bytes to k bytes. */
+int backend_public(EVP_PKEY *pub, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr) CHECKED;
+/* PKCS#8 DER of a key that openssl made; ret must be a secret buffer. */
+int backend_pkcs8(const EVP_PKEY *key, struct buf *ret, struct err *reterr) CHECKED;
+
+#endif

@@ -1,0 +1,146 @@
+/* Level kernel: an `asymmetric` key that no system call gives back. The kernel's raw operation neither blinds nor checks its result; both are
+ * done here with the public key alone (spec kernel.md, facts 2, 7 and 8). */
+#include <errno.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <string.h>
+
+#include "common/auto_ssl.h"
+#include "keystore/backend.h"
+#include "keystore/pad.h"
+#include "keystore/ring.h"
+
+#define TYPE "asymmetric"
+
+static int load(key_serial_t ring, const char *label, const struct buf *pkcs8, key_serial_t *ret, struct err *reterr)
+{
+	key_serial_t id = add_key(TYPE, label, pkcs8->data, pkcs8->len, ring);
+
+	if (id < 0)
+		return rings_error(errno, "loading a key into the kernel", reterr);
+	*ret = id;
+	return 0;
+}
+
+/* r for blinding: 1 < r < n with an inverse; both r^e and 1/r. */
+static int blind_draw(EVP_PKEY *pub, BN_CTX *ctx, BIGNUM *n, BIGNUM *r_e, BIGNUM *r_inv, struct err *reterr)
+{
+	AUTO(bn) BIGNUM *e = NULL;
+	AUTO(bn) BIGNUM *r = BN_secure_new();
+	BIGNUM *n_get = NULL;
+
+	if (!r || !EVP_PKEY_get_bn_param(pub, OSSL_PKEY_PARAM_RSA_E, &e) || !EVP_PKEY_get_bn_param(pub, OSSL_PKEY_PARAM_RSA_N, &n_get) || !BN_copy(n, n_get)) {
+		BN_free(n_get);
+		return err_from_openssl(reterr, -ENOMEM, "blinding");
+	}
+	BN_free(n_get);
+	BN_set_flags(r, BN_FLG_CONSTTIME);
+	do {
+		if (!BN_priv_rand_range(r, n))
+			return err_from_openssl(reterr, -EIO, "blinding");
+	} while (BN_is_zero(r) || BN_is_one(r));
+	if (!BN_mod_exp_mont_consttime(r_e, r, e, n, ctx, NULL) || !BN_mod_inverse(r_inv, r, n, ctx))
+		return err_from_openssl(reterr, -EIO, "blinding");
+	return 0;
+}
+
+static int raw(key_serial_t serial, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
+{
+	/* exactly k bytes of room: several kernels write them all whatever the length says */
+	long n = keyctl_pkey_decrypt(serial, "enc=raw", in, k, out, k);
+
+	if (n < 0) {
+		int code = errno == EACCES || errno == EINVAL ? ENOKEY : errno;
+
+		return err_set(reterr, -code, "the kernel's private operation: %s", strerror(errno));
+	}
+	return (size_t) n == k ? 0 : err_set(reterr, -EIO, "the kernel's private operation gave %ld bytes, %zu are wanted", n, k);
+}
+
+static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
+{
+	AUTO(bn_ctx) BN_CTX *ctx = BN_CTX_secure_new();
+	AUTO(bn) BIGNUM *n = BN_new();
+	AUTO(bn) BIGNUM *r_e = BN_secure_new();
+	AUTO(bn) BIGNUM *r_inv = BN_secure_new();
+	AUTO(bn) BIGNUM *x = BN_secure_new();
+	uint8_t blinded[PAD_K_MAX];
+	int r;
+
+	if (!ctx || !n || !r_e || !r_inv || !x || k > sizeof(blinded))
+		return -ENOMEM;
+	if (!BN_bin2bn(in, (int) k, x))
+		return -ENOMEM;
+	if (BN_is_zero(x)) { /* stays zero under any blinding, and from 6.12 the kernel refuses it */
+		memset(out, 0, k);
+		return 0;
+	}
+	r = blind_draw(key->pub, ctx, n, r_e, r_inv, reterr);
+	if (r < 0)
+		return r;
+	if (BN_cmp(x, n) >= 0 || !BN_mod_mul(x, x, r_e, n, ctx) || BN_bn2binpad(x, blinded, (int) k) != (int) k)
+		return err_from_openssl(reterr, -EINVAL, "the number is not below the modulus");
+	r = raw(key->serial, blinded, blinded, k, reterr);
+	if (r < 0)
+		return r;
+	if (!BN_bin2bn(blinded, (int) k, x) || !BN_mod_mul(x, x, r_inv, n, ctx) || BN_bn2binpad(x, out, (int) k) != (int) k)
+		r = err_from_openssl(reterr, -EIO, "unblinding");
+	OPENSSL_cleanse(blinded, sizeof(blinded));
+	return r;
+}
+
+static int find(key_serial_t ring, const char *label, key_serial_t *ret)
+{
+	long id = keyctl_search(ring, TYPE, label, 0);
+
+	if (id < 0)
+		return -ENOKEY;
+	*ret = (key_serial_t) id;
+	return 0;
+}
+
+static int remove_key(key_serial_t ring, const char *label)
+{
+	key_serial_t id;
+
+	if (find(ring, label, &id) < 0)
+		return 0;
+	/* invalidated, not only unlinked: a second link or a possessor elsewhere must not keep it alive */
+	return keyctl_invalidate(id) < 0 && errno != ENOKEY ? -errno : 0;
+}
+
+static int probe_key(key_serial_t id, EVP_PKEY *pub, struct err *reterr)
+{
+	struct backend_key key = { .serial = id, .bits = EVP_PKEY_get_bits(pub), .pub = pub };
+	char read_back[8];
+	int r = backend_test(&backend_kernel, &key, reterr);
+
+	if (r < 0)
+		return r;
+	if (keyctl_read(id, read_back, sizeof(read_back)) >= 0 || errno != EOPNOTSUPP)
+		return err_set(reterr, -ENOTSUP, "the kernel gives the key back (keyctl read)");
+	return 0;
+}
+
+static int probe(const struct buf *pkcs8, EVP_PKEY *pub, struct err *reterr)
+{
+	key_serial_t id = 0;
+	int r = load(KEY_SPEC_PROCESS_KEYRING, "keyroll-probe", pkcs8, &id, reterr);
+
+	if (r == -EBADMSG || r == -ENODEV)
+		return err_set(reterr, -ENOTSUP, "the kernel has no PKCS#8 parser (module pkcs8_key_parser)");
+	if (r < 0)
+		return r;
+	r = probe_key(id, pub, reterr);
+	(void) keyctl_invalidate(id); /* it dies with the process at the latest */
+	return r;
+}
+
+const struct backend backend_kernel = {
+	.protection = KS_PROTECTION_KERNEL,
+	.probe = probe,
+	.load = load,
+	.private_op = private_op,
+	.find = find,
+	.remove = remove_key,
+};

@@ -1,0 +1,106 @@
+/* Level keyring: a `user` key in a keyring that only the custodian possesses; OpenSSL computes with it in our memory, which is locked and wiped. */
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/rsa.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "common/auto_ssl.h"
+#include "keystore/backend.h"
+#include "keystore/ring.h"
+
+#define TYPE "user"
+
+enum { PKCS8_BYTES = 4096 }; /* 4096 bits need 2375 */
+
+static int load(key_serial_t ring, const char *label, const struct buf *pkcs8, key_serial_t *ret, struct err *reterr)
+{
+	key_serial_t id;
+
+	if (pkcs8->len > PKCS8_BYTES)
+		return err_set(reterr, -EFBIG, "a key of %zu bytes, at most %d", pkcs8->len, PKCS8_BYTES);
+	id = add_key(TYPE, label, pkcs8->data, pkcs8->len, ring);
+	if (id < 0)
+		return rings_error(errno, "loading a key into a keyring", reterr);
+	*ret = id;
+	return 0;
+}
+
+static EVP_PKEY *decode(const uint8_t *der, size_t len)
+{
+	const unsigned char *p = der;
+	AUTO(p8) PKCS8_PRIV_KEY_INFO *p8 = d2i_PKCS8_PRIV_KEY_INFO(NULL, &p, (long) len);
+
+	return p8 && p == der + len ? EVP_PKCS82PKEY(p8) : NULL;
+}
+
+static int parse(key_serial_t serial, EVP_PKEY **ret, struct err *reterr)
+{
+	uint8_t der[PKCS8_BYTES] = { 0 };
+	long n;
+
+	(void) mlock(der, sizeof(der)); /* best effort: without the limit's room it is the wiping that protects */
+	n = keyctl_read(serial, (char *) der, sizeof(der));
+	if (n < 0 || n > (long) sizeof(der))
+		return err_set(reterr, -ENOKEY, "reading the key from its keyring: %s", n < 0 ? strerror(errno) : "too long");
+	*ret = decode(der, (size_t) n);
+	OPENSSL_cleanse(der, sizeof(der));
+	return *ret ? 0 : err_from_openssl(reterr, -EBADMSG, "decoding the key from its keyring");
+}
+
+static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
+{
+	AUTO(pkey) EVP_PKEY *own = NULL;
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = NULL;
+	size_t len = k;
+	int r = key->parsed ? 0 : parse(key->serial, &own, reterr);
+
+	if (r < 0)
+		return r;
+	ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key->parsed ? key->parsed : own, NULL);
+	if (!ctx || EVP_PKEY_decrypt_init(ctx) != 1 || EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) != 1 || EVP_PKEY_decrypt(ctx, out, &len, in, k) != 1 ||
+	    len != k)
+		return err_from_openssl(reterr, -EINVAL, "private operation");
+	return 0;
+}
+
+static int find(key_serial_t ring, const char *label, key_serial_t *ret)
+{
+	long id = keyctl_search(ring, TYPE, label, 0);
+
+	if (id < 0)
+		return -ENOKEY;
+	*ret = (key_serial_t) id;
+	return 0;
+}
+
+static int remove_key(key_serial_t ring, const char *label)
+{
+	key_serial_t id;
+
+	if (find(ring, label, &id) < 0)
+		return 0;
+	return keyctl_invalidate(id) < 0 && errno != ENOKEY ? -errno : 0;
+}
+
+static int probe(const struct buf *pkcs8, EVP_PKEY *pub, struct err *reterr)
+{
+	struct backend_key key = { .bits = EVP_PKEY_get_bits(pub), .pub = pub };
+	int r = load(KEY_SPEC_PROCESS_KEYRING, "keyroll-probe", pkcs8, &key.serial, reterr);
+
+	if (r < 0)
+		return r;
+	r = backend_test(&backend_keyring, &key, reterr);
+	(void) keyctl_invalidate(key.serial); /* it dies with the process at the latest */
+	return r;
+}
+
+const struct backend backend_keyring = {
+	.protection = KS_PROTECTION_KEYRING,
+	.probe = probe,
+	.load = load,
+	.private_op = private_op,
+	.find = find,
+	.remove = remove_key,
+	.parse = parse,
+};

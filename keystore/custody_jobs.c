@@ -1,0 +1,175 @@
+/* Worker threads: see custody_jobs.h. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "keystore/custody_jobs.h"
+
+enum { WORKERS_MAX = 8 };
+
+struct queue {
+	struct job *first, **last;
+};
+
+struct jobs {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct queue waiting, finished;
+	int running;
+	bool paused, ending;
+	int event_fd;
+	sd_event_source *source;
+	pthread_t thread[WORKERS_MAX];
+	int n_threads;
+};
+
+static void queue_add(struct queue *q, struct job *job)
+{
+	job->next = NULL;
+	*q->last = job;
+	q->last = &job->next;
+}
+
+static struct job *queue_take(struct queue *q)
+{
+	struct job *job = q->first;
+
+	if (!job)
+		return NULL;
+	q->first = job->next;
+	if (!q->first)
+		q->last = &q->first;
+	return job;
+}
+
+/* pthread_mutex_lock and pthread_cond_* cannot fail on initialised, non-recursive objects: their results say nothing here. */
+static void *worker(void *arg)
+{
+	static const uint64_t one = 1;
+	struct jobs *j = arg;
+
+	(void) pthread_mutex_lock(&j->lock);
+	while (!j->ending) {
+		struct job *job = j->paused ? NULL : queue_take(&j->waiting);
+
+		if (!job) {
+			(void) pthread_cond_wait(&j->changed, &j->lock);
+			continue;
+		}
+		j->running++;
+		(void) pthread_mutex_unlock(&j->lock);
+		job->run(job);
+		(void) pthread_mutex_lock(&j->lock);
+		j->running--;
+		queue_add(&j->finished, job);
+		(void) pthread_cond_broadcast(&j->changed);
+		if (write(j->event_fd, &one, sizeof(one)) < 0)
+			continue; /* full: the loop is told already */
+	}
+	(void) pthread_mutex_unlock(&j->lock);
+	return NULL;
+}
+
+static int on_finished(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct jobs *j = userdata;
+	uint64_t count;
+
+	(void) source;
+	(void) revents;
+	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return -errno;
+	for (;;) {
+		struct job *job;
+
+		(void) pthread_mutex_lock(&j->lock);
+		job = queue_take(&j->finished);
+		(void) pthread_mutex_unlock(&j->lock);
+		if (!job)
+			return 0;
+		job->done(job);
+	}
+}
+
+static int threads_start(struct jobs *j, int workers, struct err *reterr)
+{
+	sigset_t all, before;
+	int r = 0;
+
+	(void) sigfillset(&all); /* cannot fail; signals belong to the loop */
+	(void) pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (; r == 0 && j->n_threads < workers; j->n_threads += r == 0)
+		r = pthread_create(&j->thread[j->n_threads], NULL, worker, j);
+	(void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r == 0 ? 0 : err_set(reterr, -r, "starting a worker thread: %s", strerror(r));
+}
+
+int jobs_new(sd_event *event, int workers, struct jobs **ret, struct err *reterr)
+{
+	AUTO(jobs) struct jobs *j = calloc(1, sizeof(*j));
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	int r;
+
+	if (!j)
+		return -ENOMEM;
+	if (workers <= 0)
+		workers = cores > 0 ? (int) cores : 1;
+	j->waiting.last = &j->waiting.first;
+	j->finished.last = &j->finished.first;
+	(void) pthread_mutex_init(&j->lock, NULL); /* glibc's cannot fail */
+	(void) pthread_cond_init(&j->changed, NULL);
+	j->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (j->event_fd < 0)
+		return err_set(reterr, -errno, "eventfd: %s", strerror(errno));
+	r = sd_event_add_io(event, &j->source, j->event_fd, EPOLLIN, on_finished, j);
+	if (r < 0)
+		return err_set(reterr, r, "event loop: %s", strerror(-r));
+	r = threads_start(j, workers > WORKERS_MAX ? WORKERS_MAX : workers, reterr);
+	if (r == 0)
+		*ret = TAKE(j);
+	return r;
+}
+
+void jobs_free(struct jobs *j)
+{
+	(void) pthread_mutex_lock(&j->lock);
+	j->ending = true;
+	(void) pthread_cond_broadcast(&j->changed);
+	(void) pthread_mutex_unlock(&j->lock);
+	for (int i = 0; i < j->n_threads; i++)
+		(void) pthread_join(j->thread[i], NULL); /* ours, joined once */
+	(void) sd_event_source_disable_unref(j->source);
+	if (j->event_fd >= 0)
+		(void) close(j->event_fd); /* nothing to flush */
+	(void) pthread_cond_destroy(&j->changed);
+	(void) pthread_mutex_destroy(&j->lock);
+	free(j);
+}
+
+void jobs_add(struct jobs *j, struct job *job)
+{
+	(void) pthread_mutex_lock(&j->lock);
+	queue_add(&j->waiting, job);
+	(void) pthread_cond_signal(&j->changed);
+	(void) pthread_mutex_unlock(&j->lock);
+}
+
+void jobs_quiesce(struct jobs *j)
+{
+	(void) pthread_mutex_lock(&j->lock);
+	j->paused = true;
+	while (j->running > 0)
+		(void) pthread_cond_wait(&j->changed, &j->lock);
+	(void) pthread_mutex_unlock(&j->lock);
+}
+
+void jobs_resume(struct jobs *j)
+{
+	(void) pthread_mutex_lock(&j->lock);
+	j->paused = false;
+	(void) pthread_cond_broadcast(&j->changed);
+	(void) pthread_mutex_unlock(&j->lock);
+}

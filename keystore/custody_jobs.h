@@ -1,0 +1,27 @@
+/* Work that blocks for milliseconds, on threads of its own beside an event loop. */
+#ifndef KEYROLL_KEYSTORE_CUSTODY_JOBS_H
+#define KEYROLL_KEYSTORE_CUSTODY_JOBS_H
+
+#include <systemd/sd-event.h>
+
+#include "common/auto.h"
+#include "common/err.h"
+
+struct jobs;
+
+struct job { /* first member of the caller's struct */
+	void (*run)(struct job *job);  /* on a worker's thread */
+	void (*done)(struct job *job); /* afterwards, on the loop's thread; frees it */
+	struct job *next;
+};
+
+int jobs_new(sd_event *event, int workers, struct jobs **ret, struct err *reterr) CHECKED;
+void jobs_free(struct jobs *j); /* waits for what runs; what waits is not run; done is called for neither, so free what they borrow afterwards */
+void jobs_add(struct jobs *j, struct job *job);
+/* No worker runs anything between the two calls, so that fork(2) is safe. */
+void jobs_quiesce(struct jobs *j);
+void jobs_resume(struct jobs *j);
+
+AUTO_DEFINE(jobs, struct jobs *, jobs_free);
+
+#endif

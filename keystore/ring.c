@@ -1,0 +1,99 @@
+/* Keyrings: see ring.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/auto.h"
+#include "common/x509facts.h"
+#include "keystore/ring.h"
+
+/* This user's line of /proc/key-users: "uid: usage nkeys/nikeys qnkeys/maxkeys qnbytes/maxbytes". */
+static void quota_text(char *out, size_t room)
+{
+	AUTO(file) FILE *f = fopen("/proc/key-users", "re");
+	char line[256];
+
+	(void) snprintf(out, room, "see /proc/key-users"); /* fits, as below */
+	while (f && fgets(line, sizeof(line), f)) {
+		unsigned uid;
+		char keys[32], bytes[32];
+
+		if (sscanf(line, " %u: %*s %*s %31s %31s", &uid, keys, bytes) == 3 && uid == getuid())
+			(void) snprintf(out, room, "keys %s, bytes %s used", keys, bytes);
+	}
+}
+
+int rings_error(int errnum, const char *what, struct err *reterr)
+{
+	char quota[96];
+
+	if (errnum == EDQUOT) {
+		quota_text(quota, sizeof(quota));
+		return err_set(reterr, -EDQUOT, "%s: kernel key quota full (%s): raise kernel.keys.maxkeys and maxbytes", what, quota);
+	}
+	if (errnum == EPERM || errnum == ENOSYS)
+		return err_set(reterr, -errnum, "%s: %s. Do: allow add_key, keyctl, request_key", what, strerror(errnum));
+	return err_set(reterr, -errnum, "%s: %s", what, strerror(errnum));
+}
+
+static int ring_find(key_serial_t parent, const char *name, key_serial_t *ret, struct err *reterr)
+{
+	long id = keyctl_search(parent, "keyring", name, 0);
+
+	if (id < 0 && (errno == ENOKEY || errno == EKEYREVOKED || errno == EKEYEXPIRED))
+		id = add_key("keyring", name, NULL, 0, parent);
+	if (id < 0)
+		return rings_error(errno, name, reterr);
+	*ret = (key_serial_t) id;
+	return 0;
+}
+
+int rings_open(const char *state_dir, struct rings *ret, struct err *reterr)
+{
+	AUTO(mem) char *path = realpath(state_dir, NULL);
+	char hash[X509F_SHA256_HEX], slot[80];
+	int r;
+
+	if (!path)
+		return err_set(reterr, -errno, "%s: %s", state_dir, strerror(errno));
+	sha256_hex(path, strlen(path), hash);
+	(void) snprintf(ret->name, sizeof(ret->name), "keyroll:%.24s", hash); /* fits */
+	if (keyctl_join_session_keyring(NULL) < 0 || keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_SESSION_KEYRING) < 0)
+		return rings_error(errno, "session keyring", reterr);
+	r = ring_find(KEY_SPEC_USER_KEYRING, ret->name, &ret->anchor, reterr);
+	for (int i = 0; r == 0 && i < KS_SLOT_N_; i++) {
+		(void) snprintf(slot, sizeof(slot), "%s.%s", ret->name, ks_slot_name(i)); /* fits */
+		r = ring_find(ret->anchor, slot, &ret->slot[i], reterr);
+	}
+	return r;
+}
+
+void rings_drop(const struct rings *r)
+{
+	(void) keyctl_clear(r->anchor); /* best effort: what cannot be dropped stays for the next start to find */
+	(void) keyctl_unlink(r->anchor, KEY_SPEC_USER_KEYRING);
+}
+
+int rings_sweep(key_serial_t ring, bool (*keep)(void *userdata, const char *description), void *userdata, struct err *reterr)
+{
+	void *list = NULL;
+	int bytes = keyctl_read_alloc(ring, &list);
+	const key_serial_t *ids = list;
+
+	if (bytes < 0)
+		return rings_error(errno, "reading a slot's keyring", reterr);
+	for (size_t i = 0; i < (size_t) bytes / sizeof(*ids); i++) {
+		char *text = NULL;
+		const char *description;
+
+		/* "type;uid;gid;perm;description" */
+		description = keyctl_describe_alloc(ids[i], &text) > 0 ? strrchr(text, ';') : NULL;
+		if (!description || !keep(userdata, description + 1))
+			(void) keyctl_unlink(ids[i], ring); /* gone already is as good */
+		free(text);
+	}
+	free(list);
+	return 0;
+}

@@ -1,0 +1,28 @@
+/* The custodian's keyrings: one anchor in the user keyring, named after the state folder, with one ring for each slot. The anchor survives the
+ * process; only who links the user keyring into its session possesses it. */
+#ifndef KEYROLL_KEYSTORE_RING_H
+#define KEYROLL_KEYSTORE_RING_H
+
+#include <keyutils.h>
+#include <stdbool.h>
+
+#include "common/err.h"
+#include "keystore/ks.h"
+
+struct rings {
+	key_serial_t anchor;
+	key_serial_t slot[KS_SLOT_N_];
+	char name[48]; /* "keyroll:" and a hash of the folder, so that several custodians of one user do not meet */
+};
+
+/* Gives the process a session keyring of its own with @u in it, then finds or makes the rings. Once, before threads and children. -EPERM with what to
+ * allow, when a container forbids keyctl; -EDQUOT with the numbers. */
+int rings_open(const char *state_dir, struct rings *ret, struct err *reterr) CHECKED;
+/* Destroys the anchor and all below it. */
+void rings_drop(const struct rings *r);
+/* -errno with words; EDQUOT with the user's numbers from /proc/key-users and the way to raise them. */
+int rings_error(int errnum, const char *what, struct err *reterr) CHECKED;
+/* Unlinks every key of a ring whose description keep() does not know. */
+int rings_sweep(key_serial_t ring, bool (*keep)(void *userdata, const char *description), void *userdata, struct err *reterr) CHECKED;
+
+#endif

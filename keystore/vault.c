@@ -1,0 +1,460 @@
+/* The vault: see vault.h. Order of every change: sealed copy, then the label's file (the truth), then keyrings, then removal of what is no longer
+ * named. So a crash leaves too much, never too little, and the next start repairs it. */
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "common/conf.h"
+#include "common/fault.h"
+#include "common/fs.h"
+#include "keystore/vault.h"
+
+#define META_SUFFIX ".keys"
+#define SEALED_SUFFIX ".p8"
+
+static char *meta_path(const struct vault *v, const char *label)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s" META_SUFFIX, v->dir, label) < 0 ? NULL : path;
+}
+
+static char *sealed_path(const struct vault *v, const struct vault_key *k)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s.%s" SEALED_SUFFIX, v->dir, k->label, k->spki) < 0 ? NULL : path;
+}
+
+const char *vault_at_rest(const struct vault *v)
+{
+	return v->sealing ? v->seal.at_rest : "none";
+}
+
+struct vault_key *vault_find(const struct vault *v, const char *label, enum ks_slot slot)
+{
+	for (size_t i = 0; i < v->n_keys; i++)
+		if (v->keys[i]->slot == slot && strcmp(v->keys[i]->label, label) == 0)
+			return v->keys[i];
+	return NULL;
+}
+
+struct vault_key *vault_find_spki(const struct vault *v, const char *label, const char *spki)
+{
+	for (size_t i = 0; i < v->n_keys; i++)
+		if (strcmp(v->keys[i]->spki, spki) == 0 && strcmp(v->keys[i]->label, label) == 0)
+			return v->keys[i];
+	return NULL;
+}
+
+struct vault_key *vault_find_label(const struct vault *v, const char *label)
+{
+	for (size_t i = 0; i < v->n_keys; i++)
+		if (strcmp(v->keys[i]->label, label) == 0)
+			return v->keys[i];
+	return NULL;
+}
+
+/* Writes label's file as it will be with the keys given (NULL: the slot is empty). */
+static int meta_store(const struct vault *v, const char *label, struct vault_key *const slots[KS_SLOT_N_], struct err *reterr)
+{
+	AUTO(mem) char *path = meta_path(v, label);
+	AUTO(buf) struct buf text = BUF_EMPTY;
+	bool any = false;
+
+	if (!path || buf_add(&text, KEYMETA_HEAD, strlen(KEYMETA_HEAD)) < 0)
+		return -ENOMEM;
+	for (int i = 0; i < KS_SLOT_N_; i++) {
+		struct vault_key line;
+
+		if (!slots[i])
+			continue;
+		any = true;
+		line = *slots[i]; /* borrowed for its text; the slot is the one that is being written */
+		line.slot = (enum ks_slot) i;
+		if (keymeta_build(&line, &text) < 0)
+			return -ENOMEM;
+	}
+	return any ? fs_write(path, text.data, text.len, 0600, reterr) : fs_remove(path, reterr);
+}
+
+static void slots_get(const struct vault *v, const char *label, struct vault_key *slots[KS_SLOT_N_])
+{
+	for (int i = 0; i < KS_SLOT_N_; i++)
+		slots[i] = vault_find(v, label, (enum ks_slot) i);
+}
+
+static int keys_append(struct vault *v, struct vault_key *k)
+{
+	struct vault_key **grown = reallocarray(v->keys, v->n_keys + 1, sizeof(struct vault_key *));
+
+	if (!grown)
+		return -ENOMEM;
+	v->keys = grown;
+	v->keys[v->n_keys++] = k;
+	return 0;
+}
+
+static void keys_remove(struct vault *v, struct vault_key *k)
+{
+	for (size_t i = 0; i < v->n_keys; i++)
+		if (v->keys[i] == k) {
+			v->keys[i] = v->keys[--v->n_keys];
+			vault_key_unref(k);
+			return;
+		}
+}
+
+/* What cannot be removed now is removed at the next start, which sweeps. */
+static void file_drop(const char *path)
+{
+	struct err e = { .code = 0 };
+
+	if (fs_remove(path, &e) < 0)
+		return; /* libraries do not log, and nothing depends on it */
+}
+
+/* Destroys what a key no longer named leaves behind. */
+static void leftovers_remove(const struct vault *v, struct vault_key *k)
+{
+	AUTO(mem) char *path = sealed_path(v, k);
+
+	(void) k->backend->remove(v->rings.slot[k->slot], k->label);
+	if (path)
+		file_drop(path);
+	k->material.serial = 0;
+	EVP_PKEY_free(TAKE(k->material.parsed));
+}
+
+static int parsed_keep(const struct vault *v, struct vault_key *k, struct err *reterr)
+{
+	if (!v->keep_parsed || !k->backend->parse || k->material.parsed)
+		return 0;
+	return k->backend->parse(k->material.serial, &k->material.parsed, reterr);
+}
+
+int vault_add(struct vault *v, struct vault_key *k, const struct buf *sealed, struct err *reterr)
+{
+	AUTO(mem) char *path = sealed_path(v, k);
+	struct vault_key *slots[KS_SLOT_N_];
+	int r;
+
+	if (!path)
+		return -ENOMEM;
+	r = seal_reject_key(&v->seal, k->reject_random, k->reject_key, reterr);
+	if (r == 0)
+		r = parsed_keep(v, k, reterr);
+	if (r == 0 && v->sealing)
+		r = fs_write(path, sealed->data, sealed->len, 0600, reterr);
+	if (r < 0)
+		return r;
+	FAULT("keyd.sealed");
+	slots_get(v, k->label, slots);
+	slots[k->slot] = k;
+	r = keys_append(v, k);
+	if (r < 0)
+		return r;
+	r = meta_store(v, k->label, slots, reterr);
+	if (r < 0) {
+		v->n_keys--; /* it was the last */
+		return r;
+	}
+	(void) vault_key_ref(k); /* the table's */
+	FAULT("keyd.added");
+	return 0;
+}
+
+/* Brings a key into its slot's keyring; other rings of the same label may hold it. */
+static int ring_move(const struct vault *v, struct vault_key *k, enum ks_slot from, enum ks_slot to, struct err *reterr)
+{
+	if (k->material.serial == 0 || from == to)
+		return 0;
+	if (keyctl_move(k->material.serial, v->rings.slot[from], v->rings.slot[to], 0) < 0) /* without EXCL: it displaces an older one */
+		return rings_error(errno, "moving a key to another slot", reterr);
+	return 0;
+}
+
+int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr)
+{
+	struct vault_key *slots[KS_SLOT_N_], *old, *previous;
+	int r;
+
+	if (k->slot == KS_SLOT_ACTIVE)
+		return 0;
+	if (k->slot != KS_SLOT_SHADOW)
+		return err_set(reterr, -ENOKEY, "key %s with that public key is neither shadow nor active", k->label);
+	slots_get(v, k->label, slots);
+	old = slots[KS_SLOT_ACTIVE];
+	previous = slots[KS_SLOT_PREVIOUS];
+	if (old) /* else an older previous one keeps its place: nothing follows it */
+		slots[KS_SLOT_PREVIOUS] = old;
+	slots[KS_SLOT_ACTIVE] = k;
+	slots[KS_SLOT_SHADOW] = NULL;
+	r = meta_store(v, k->label, slots, reterr);
+	if (r < 0)
+		return r;
+	FAULT("keyd.promoted");
+	if (old && previous) {
+		leftovers_remove(v, previous);
+		keys_remove(v, previous);
+	}
+	if (old) {
+		if (ring_move(v, old, KS_SLOT_ACTIVE, KS_SLOT_PREVIOUS, reterr) < 0)
+			old->material.serial = 0; /* found or restored at its next use */
+		old->slot = KS_SLOT_PREVIOUS;
+	}
+	FAULT("keyd.moved");
+	if (ring_move(v, k, KS_SLOT_SHADOW, KS_SLOT_ACTIVE, reterr) < 0)
+		k->material.serial = 0;
+	k->slot = KS_SLOT_ACTIVE;
+	return 0;
+}
+
+int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr)
+{
+	struct vault_key *slots[KS_SLOT_N_];
+	int r;
+
+	slots_get(v, k->label, slots);
+	slots[k->slot] = NULL;
+	r = meta_store(v, k->label, slots, reterr);
+	if (r < 0)
+		return r;
+	FAULT("keyd.deleted");
+	leftovers_remove(v, k);
+	keys_remove(v, k);
+	return 0;
+}
+
+/* ---- finding keys again */
+
+/* The key may lie in another slot's ring when a crash came between file and keyrings: the one that computes like it is it. */
+static int ring_locate(const struct vault *v, struct vault_key *k, const struct backend *b)
+{
+	struct backend_key at = k->material;
+
+	at.parsed = NULL; /* the keyring's is in question */
+	for (int i = 0; i < KS_SLOT_N_; i++) {
+		enum ks_slot slot = (enum ks_slot) ((k->slot + i) % KS_SLOT_N_);
+
+		if (b->find(v->rings.slot[slot], k->label, &at.serial) == 0 && backend_test(b, &at, NULL) == 0) {
+			k->material.serial = at.serial;
+			k->backend = b;
+			if (ring_move(v, k, slot, k->slot, NULL) == 0)
+				return 0;
+		}
+	}
+	k->material.serial = 0;
+	return -ENOKEY;
+}
+
+static int unseal(struct vault *v, struct vault_key *k, struct err *reterr)
+{
+	AUTO(mem) char *path = sealed_path(v, k);
+	AUTO(buf) struct buf blob = BUF_EMPTY;
+	AUTO(buf) struct buf plain = BUF_SECRET;
+	const struct backend *b = backend_get(k->protection);
+	int r;
+
+	if (!path)
+		return -ENOMEM;
+	r = fs_read(path, SEAL_BLOB_BYTES, &blob, reterr);
+	if (r == -ENOENT)
+		return err_set(reterr, -ENOKEY, "key %s is in no keyring and has no sealed copy", k->label);
+	if (r == 0)
+		r = seal_unwrap(&v->seal, &blob, &plain, reterr);
+	if (r < 0)
+		return r;
+	if (!b || v->levels.why_not[k->protection].code != 0)
+		b = v->backend; /* the level that it had is gone, and the configuration names none */
+	r = b->load(v->rings.slot[k->slot], k->label, &plain, &k->material.serial, reterr);
+	if (r == 0) {
+		k->backend = b;
+		r = backend_test(b, &k->material, reterr);
+	}
+	if (r < 0)
+		k->material.serial = 0;
+	return r;
+}
+
+int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
+{
+	int r;
+
+	EVP_PKEY_free(TAKE(k->material.parsed));
+	for (int p = 0; p < KS_PROTECTION_N_; p++) {
+		const struct backend *b = v->levels.why_not[p].code == 0 ? backend_get((enum ks_protection) p) : NULL;
+
+		if (b && ring_locate(v, k, b) == 0)
+			return parsed_keep(v, k, reterr);
+	}
+	r = unseal(v, k, reterr);
+	if (r == 0)
+		r = parsed_keep(v, k, reterr);
+	return r;
+}
+
+/* ---- start-up */
+
+static int label_load(struct vault *v, const char *label, vault_say_fn say, struct err *reterr)
+{
+	/* previous first: moving the promoted key over the active ring must not destroy the one that belongs in previous */
+	static const enum ks_slot order[] = { KS_SLOT_PREVIOUS, KS_SLOT_ACTIVE, KS_SLOT_SHADOW };
+	AUTO(mem) char *path = meta_path(v, label);
+	AUTO(buf) struct buf text = BUF_EMPTY;
+	struct vault_key *slots[KS_SLOT_N_];
+	int r = path ? fs_read(path, KEYMETA_FILE_BYTES, &text, reterr) : -ENOMEM;
+
+	if (r == 0)
+		r = keymeta_parse(label, &text, slots, reterr);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		struct vault_key *k = slots[order[i]];
+		struct err why = { .code = 0 };
+
+		if (!k)
+			continue;
+		k->backend = backend_get(k->protection);
+		r = keys_append(v, k);
+		if (r < 0)
+			return r; /* out of memory at start: the process ends */
+		r = seal_reject_key(&v->seal, k->reject_random, k->reject_key, reterr);
+		if (r < 0)
+			return r;
+		r = vault_restore(v, k, &why);
+		if (r < 0)
+			say(LOG_ERR, &why, k->label);
+		else if (k->backend->protection != k->protection)
+			say(LOG_WARNING, &v->levels.why_not[k->protection], k->label);
+		k->protection = k->backend->protection;
+	}
+	return 0;
+}
+
+static bool suffix_cut(char *name, const char *suffix)
+{
+	size_t len = strlen(name), n = strlen(suffix);
+
+	if (len <= n || strcmp(name + len - n, suffix) != 0)
+		return false;
+	name[len - n] = '\0';
+	return true;
+}
+
+/* name is "LABEL.SPKI": whether such a key is known. */
+static bool sealed_known(const struct vault *v, char *name)
+{
+	char *dot = strrchr(name, '.');
+
+	if (!dot)
+		return true; /* not ours */
+	*dot = '\0';
+	return vault_find_spki(v, name, dot + 1) != NULL;
+}
+
+static int folder_walk(struct vault *v, bool sweep, vault_say_fn say, struct err *reterr)
+{
+	AUTO(dir) DIR *d = opendir(v->dir);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!d)
+		return err_set(reterr, -errno, "%s: %s", v->dir, strerror(errno));
+	while (r == 0 && (entry = readdir(d))) {
+		AUTO(mem) char *name = strdup(entry->d_name);
+		AUTO(mem) char *path = NULL;
+
+		if (!name || asprintf(&path, "%s/%s", v->dir, entry->d_name) < 0)
+			return -ENOMEM;
+		if (!sweep && suffix_cut(name, META_SUFFIX) && conf_name_ok(name))
+			r = label_load(v, name, say, reterr);
+		else if (sweep && suffix_cut(name, SEALED_SUFFIX) && !sealed_known(v, name))
+			file_drop(path);
+	}
+	return r;
+}
+
+struct sweep {
+	const struct vault *v;
+	enum ks_slot slot;
+};
+
+static bool sweep_keep(void *userdata, const char *description)
+{
+	const struct sweep *s = userdata;
+
+	return vault_find(s->v, description, s->slot) != NULL;
+}
+
+static int sweep(struct vault *v, struct err *reterr)
+{
+	int r = folder_walk(v, true, NULL, reterr);
+
+	for (int i = 0; r == 0 && i < KS_SLOT_N_; i++) {
+		struct sweep s = { .v = v, .slot = (enum ks_slot) i };
+
+		r = rings_sweep(v->rings.slot[i], sweep_keep, &s, reterr);
+	}
+	fs_sweep(v->dir);
+	return r;
+}
+
+/* Seal=none: the secret lives in the anchor, so that it lasts exactly as long as the keys do. */
+static int secret_unsealed(struct vault *v, struct err *reterr)
+{
+	long id = keyctl_search(v->rings.anchor, "user", "machine-secret", 0);
+
+	if (id >= 0 && keyctl_read((key_serial_t) id, (char *) v->seal.secret, SEAL_SECRET_BYTES) == SEAL_SECRET_BYTES)
+		return 0;
+	if (RAND_priv_bytes(v->seal.secret, SEAL_SECRET_BYTES) != 1)
+		return err_from_openssl(reterr, -EIO, "making the machine secret");
+	if (add_key("user", "machine-secret", v->seal.secret, SEAL_SECRET_BYTES, v->rings.anchor) < 0)
+		return rings_error(errno, "machine secret", reterr);
+	return 0;
+}
+
+int vault_open(const char *dir, enum ks_protection protection, bool sealing, bool keep_parsed, vault_say_fn say, struct vault **ret, struct err *reterr)
+{
+	AUTO(vault) struct vault *v = calloc(1, sizeof(*v));
+	int r;
+
+	if (!v)
+		return -ENOMEM;
+	v->sealing = sealing;
+	v->keep_parsed = keep_parsed;
+	v->dir = strdup(dir);
+	if (!v->dir)
+		return -ENOMEM;
+	r = fs_mkdir(dir, 0700, reterr);
+	if (r == 0)
+		r = rings_open(dir, &v->rings, reterr);
+	if (r == 0)
+		r = sealing ? seal_open(dir, &v->seal, reterr) : secret_unsealed(v, reterr);
+	if (r == 0)
+		r = backend_probe(&v->levels, reterr);
+	if (r == 0)
+		r = backend_choose(&v->levels, protection, &v->backend, reterr);
+	if (r == 0)
+		r = folder_walk(v, false, say, reterr);
+	if (r == 0)
+		r = sweep(v, reterr);
+	if (r == 0)
+		*ret = TAKE(v);
+	return r;
+}
+
+void vault_free(struct vault *v)
+{
+	if (v->n_keys == 0 && v->rings.anchor != 0)
+		rings_drop(&v->rings);
+	for (size_t i = 0; i < v->n_keys; i++)
+		vault_key_unref(v->keys[i]);
+	free(v->keys);
+	seal_clear(&v->seal);
+	free(v->dir);
+	free(v);
+}

@@ -1,0 +1,46 @@
+/* All keys of one state folder: their metadata files, sealed copies and keyrings, kept in step so that a crash at any point loses nothing. */
+#ifndef KEYROLL_KEYSTORE_VAULT_H
+#define KEYROLL_KEYSTORE_VAULT_H
+
+#include <stdbool.h>
+
+#include "keystore/keymeta.h"
+#include "keystore/ring.h"
+#include "keystore/seal.h"
+
+struct vault {
+	char *dir;
+	bool sealing;
+	bool keep_parsed;
+	struct seal seal;
+	struct rings rings;
+	struct backend_levels levels;
+	const struct backend *backend; /* of keys made under AUTO, and of restored ones whose level is gone */
+	struct vault_key **keys;
+	size_t n_keys;
+};
+
+typedef void (*vault_say_fn)(int level, const struct err *e, const char *what); /* what start-up found and repaired */
+
+/* Opens the folder (made when missing), finds each key in its keyring or restores it from its sealed copy, and clears what a crash left. A key that
+ * cannot be had stays known, with serial 0. -ENOTSUP protection; -EBADMSG; -EACCES; -EPERM. */
+int vault_open(const char *dir, enum ks_protection protection, bool sealing, bool keep_parsed, vault_say_fn say, struct vault **ret, struct err *reterr) CHECKED;
+void vault_free(struct vault *v); /* keys stay in their keyrings; with no key left the keyrings go too */
+
+struct vault_key *vault_find(const struct vault *v, const char *label, enum ks_slot slot);
+struct vault_key *vault_find_spki(const struct vault *v, const char *label, const char *spki);
+/* Any key of the label, to judge whose it is. */
+struct vault_key *vault_find_label(const struct vault *v, const char *label);
+
+/* Adds a key that lies in its slot's keyring already (material.serial) with its sealed copy. Takes a reference. Durable when it returns. */
+int vault_add(struct vault *v, struct vault_key *k, const struct buf *sealed, struct err *reterr) CHECKED;
+/* As ks_promote and ks_delete; k must be in the vault. */
+int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
+int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
+/* Finds the key again, or restores it. -ENOKEY: neither in a keyring nor sealed. */
+int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
+const char *vault_at_rest(const struct vault *v);
+
+AUTO_DEFINE(vault, struct vault *, vault_free);
+
+#endif
