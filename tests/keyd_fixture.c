@@ -1,0 +1,144 @@
+/* A custodian for tests: see keyd_fixture.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/x509.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "common/auto_ssl.h"
+#include "common/fs.h"
+#include "tests/keyd_fixture.h"
+
+static bool conf_write(const struct keyd *k, const char *conf)
+{
+	char path[128];
+
+	(void) snprintf(path, sizeof(path), "%s/etc/keyroll", k->root);
+	if (fs_mkdir(path, 0755, NULL) < 0)
+		return false;
+	(void) snprintf(path, sizeof(path), "%s/etc/keyroll/keyd.conf", k->root);
+	return fs_write(path, conf, strlen(conf), 0644, NULL) == 0;
+}
+
+bool keyd_setup(struct keyd *k, const char *conf)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	memset(k, 0, sizeof(*k));
+	strcpy(k->root, "/tmp/keyroll-test.XXXXXX");
+	if (!mkdtemp(k->root))
+		return false;
+	(void) snprintf(k->socket, sizeof(k->socket), "%s/keyd.sock", k->root);
+	strcpy(sa.sun_path, k->socket);
+	k->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (k->listen_fd < 0 || bind(k->listen_fd, (struct sockaddr *) &sa, sizeof(sa)) < 0 || listen(k->listen_fd, 64) < 0)
+		return false;
+	return (!conf || conf_write(k, conf)) && keyd_start(k);
+}
+
+static void child(const struct keyd *k)
+{
+	const char *program = getenv("KEYROLL_KEYD"), *build = getenv("top_builddir");
+	char path[256], root[80], pid[16];
+
+	if (program)
+		(void) snprintf(path, sizeof(path), "%s", program);
+	else
+		(void) snprintf(path, sizeof(path), "%s/keyroll-keyd", build ? build : ".");
+	(void) snprintf(root, sizeof(root), "--root=%s", k->root);
+	(void) snprintf(pid, sizeof(pid), "%d", (int) getpid());
+	if (dup2(k->listen_fd, 3) < 0 || setenv("LISTEN_FDS", "1", 1) < 0 || setenv("LISTEN_PID", pid, 1) < 0)
+		_exit(99);
+	if (k->listen_fd == 3)
+		(void) fcntl(3, F_SETFD, 0);
+	(void) execl(path, "keyroll-keyd", root, "--verbose", NULL);
+	perror(path);
+	_exit(99);
+}
+
+bool keyd_start(struct keyd *k)
+{
+	k->pid = fork();
+	if (k->pid == 0)
+		child(k);
+	return k->pid > 0;
+}
+
+static int reap(struct keyd *k)
+{
+	int status = 0;
+
+	if (k->pid <= 0)
+		return 0;
+	if (waitpid(k->pid, &status, 0) < 0)
+		return -1;
+	k->pid = 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void keyd_signal(struct keyd *k, int sig)
+{
+	(void) kill(k->pid, sig);
+	(void) reap(k); /* the caller knows how it ends */
+}
+
+int keyd_teardown(struct keyd *k, const char *const *labels)
+{
+	struct ks *ks = NULL;
+	bool bad = false;
+	int r;
+
+	if (ks_open(k->socket, &ks, NULL) == 0) {
+		for (; labels && *labels; labels++)
+			bad |= ks_delete(ks, *labels, NULL, NULL) < 0;
+		ks_close(ks);
+	}
+	if (k->pid > 0)
+		(void) kill(k->pid, SIGTERM);
+	r = reap(k);
+	(void) close(k->listen_fd);
+	return fs_remove_tree(k->root, NULL) < 0 || bad ? -1 : r;
+}
+
+int keyd_make(struct ks *ks, const struct ks_spec *spec, char spki[KS_SPKI_HEX], struct err *reterr)
+{
+	int fd = -1, r = ks_generate(ks, spec, &fd, spki, reterr);
+
+	if (r < 0)
+		return r;
+	while ((r = ks_generate(ks, spec, &fd, spki, reterr)) == -EAGAIN) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		if (poll(&p, 1, 60000) <= 0)
+			return -ETIMEDOUT;
+	}
+	return r;
+}
+
+static EVP_PKEY *public_of(EVP_PKEY *key)
+{
+	AUTO(der) unsigned char *der = NULL;
+	int len = i2d_PUBKEY(key, &der);
+	const unsigned char *p = der;
+
+	return len > 0 ? d2i_PUBKEY_ex(NULL, &p, len, NULL, "provider=default") : NULL;
+}
+
+bool keyd_key_works(EVP_PKEY *key)
+{
+	static const unsigned char text[] = "what is signed";
+	AUTO(pkey) EVP_PKEY *pub = public_of(key);
+	AUTO(md_ctx) EVP_MD_CTX *sign = EVP_MD_CTX_new();
+	AUTO(md_ctx) EVP_MD_CTX *verify = EVP_MD_CTX_new();
+	unsigned char sig[512];
+	size_t len = sizeof(sig);
+
+	return pub && EVP_DigestSignInit(sign, NULL, EVP_sha256(), NULL, key) == 1 && EVP_DigestSign(sign, sig, &len, text, sizeof(text)) == 1 &&
+	       EVP_DigestVerifyInit_ex(verify, NULL, "SHA256", NULL, "provider=default", pub, NULL) == 1 &&
+	       EVP_DigestVerify(verify, sig, len, text, sizeof(text)) == 1;
+}

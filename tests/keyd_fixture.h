@@ -1,0 +1,30 @@
+/* A keyroll-keyd of one's own for a test: its root is a temporary folder, its socket is made here and handed over as a service manager does, so that
+ * nobody waits for it to come up, and a killed one is followed by another on the same socket. */
+#ifndef KEYROLL_TESTS_KEYD_FIXTURE_H
+#define KEYROLL_TESTS_KEYD_FIXTURE_H
+
+#include <openssl/evp.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "keystore/ks.h"
+
+struct keyd {
+	char root[64];
+	char socket[96];
+	int listen_fd;
+	pid_t pid;
+};
+
+/* conf: text of keyd.conf, or NULL. */
+bool keyd_setup(struct keyd *k, const char *conf);
+bool keyd_start(struct keyd *k);
+void keyd_signal(struct keyd *k, int sig); /* and waits for its end */
+/* Deletes the labels (NULL-terminated), ends the custodian, removes the folder: no key and no keyring stays behind. 0, or its exit status. */
+int keyd_teardown(struct keyd *k, const char *const *labels);
+/* ks_generate to its end. */
+int keyd_make(struct ks *ks, const struct ks_spec *spec, char spki[KS_SPKI_HEX], struct err *reterr);
+/* Signs SHA-256 of a text with the handle and verifies with the default provider's public key. */
+bool keyd_key_works(EVP_PKEY *key);
+
+#endif

@@ -1,0 +1,336 @@
+/* OpenSSL programs use a key that they never see: requests, certificates, CMS, TLS, with keyroll-keyd running beside. */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/cms.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "common/auto_ssl.h"
+#include "common/x509facts.h"
+#include "tests/keyd_fixture.h"
+#include "tests/test_main.h"
+
+#define NB 1700000000
+#define NA 1800000000
+
+static struct keyd keyd;
+static struct ks *ks;
+static EVP_PKEY *key;
+static X509 *cert;
+static char spki[KS_SPKI_HEX];
+
+static X509 *cert_make(EVP_PKEY *k, const EVP_MD *md)
+{
+	AUTO(x509) X509 *x = X509_new();
+	AUTO(name) X509_NAME *name = NULL;
+	AUTO(asn1_time) ASN1_TIME *nb = NULL;
+	AUTO(asn1_time) ASN1_TIME *na = NULL;
+
+	if (!x || x509_name_parse("CN=spoke-1,O=Test", &name, NULL) < 0 || asn1_time_from_sec(NB, &nb) < 0 || asn1_time_from_sec(NA, &na) < 0 ||
+	    !X509_set_version(x, X509_VERSION_3) || !ASN1_INTEGER_set(X509_get_serialNumber(x), 7) || !X509_set_subject_name(x, name) ||
+	    !X509_set_issuer_name(x, name) || !X509_set1_notBefore(x, nb) || !X509_set1_notAfter(x, na) || !X509_set_pubkey(x, k) || X509_sign(x, k, md) <= 0)
+		return NULL;
+	return TAKE(x);
+}
+
+static int setup(void)
+{
+	static const struct ks_spec spec = { .label = "tls", .slot = KS_SLOT_ACTIVE, .bits = 2048 };
+	struct err e = { .code = 0 };
+
+	if (!keyd_setup(&keyd, NULL) || ks_open(keyd.socket, &ks, &e) < 0 || keyd_make(ks, &spec, spki, &e) < 0 ||
+	    ks_load(ks, "tls", KS_SLOT_ACTIVE, NULL, &key, NULL, &e) < 0) {
+		fprintf(stderr, "setup: %s\n", e.text);
+		return 1;
+	}
+	cert = cert_make(key, EVP_sha256());
+	if (!cert)
+		ERR_print_errors_fp(stderr);
+	return cert == NULL;
+}
+
+static int teardown(void)
+{
+	static const char *const labels[] = { "tls", NULL };
+
+	X509_free(cert);
+	EVP_PKEY_free(key);
+	ks_close(ks);
+	return keyd_teardown(&keyd, labels);
+}
+
+static void test_csr(void)
+{
+	AUTO(req) X509_REQ *req = X509_REQ_new();
+
+	CU_ASSERT_EQUAL(X509_REQ_set_pubkey(req, key), 1);
+	CU_ASSERT_TRUE(X509_REQ_sign(req, key, EVP_sha256()) > 0);
+	CU_ASSERT_EQUAL(X509_REQ_verify(req, key), 1);
+	CU_ASSERT_EQUAL(X509_REQ_check_private_key(req, key), 1);
+}
+
+static void test_cert(void)
+{
+	AUTO(pkey) EVP_PKEY *pub = X509_get_pubkey(cert);
+	AUTO(x509) X509 *sha512 = cert_make(key, EVP_sha512());
+
+	CU_ASSERT_EQUAL(X509_verify(cert, pub), 1);
+	CU_ASSERT_EQUAL(X509_check_private_key(cert, key), 1);
+	CU_ASSERT_PTR_NOT_NULL(sha512);
+	if (sha512)
+		CU_ASSERT_EQUAL(X509_verify(sha512, pub), 1);
+}
+
+static void test_other_key(void)
+{
+	AUTO(pkey) EVP_PKEY *other = EVP_RSA_gen(2048);
+
+	CU_ASSERT_NOT_EQUAL(X509_check_private_key(cert, other), 1);
+	ERR_clear_error();
+	CU_ASSERT_NOT_EQUAL(X509_verify(cert, other), 1);
+	ERR_clear_error();
+}
+
+static void test_pss_cert(void)
+{
+	AUTO(pkey) EVP_PKEY *pub = X509_get_pubkey(cert);
+	AUTO(x509) X509 *x = X509_dup(cert);
+	AUTO(md_ctx) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	EVP_PKEY_CTX *pctx = NULL;
+
+	CU_ASSERT_EQUAL(EVP_DigestSignInit(ctx, &pctx, EVP_sha384(), NULL, key), 1);
+	CU_ASSERT_EQUAL(EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING), 1);
+	CU_ASSERT_EQUAL(EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST), 1);
+	CU_ASSERT_TRUE(X509_sign_ctx(x, ctx) > 0);
+	CU_ASSERT_EQUAL(X509_get_signature_nid(x), NID_rsassaPss);
+	CU_ASSERT_EQUAL(X509_verify(x, pub), 1);
+}
+
+static void test_cms_sign(void)
+{
+	AUTO(bio) BIO *in = BIO_new_mem_buf("content", 7);
+	AUTO(bio) BIO *out = BIO_new(BIO_s_mem());
+	AUTO(cms) CMS_ContentInfo *cms = CMS_sign(cert, key, NULL, in, CMS_BINARY);
+
+	CU_ASSERT_PTR_NOT_NULL(cms);
+	if (!cms) {
+		ERR_print_errors_fp(stderr);
+		return;
+	}
+	CU_ASSERT_EQUAL(CMS_verify(cms, NULL, NULL, NULL, out, CMS_NO_SIGNER_CERT_VERIFY), 1);
+}
+
+static CMS_ContentInfo *envelope(void)
+{
+	AUTO(bio) BIO *in = BIO_new_mem_buf("content", 7);
+	STACK_OF(X509) *to = sk_X509_new_null();
+	CMS_ContentInfo *cms;
+
+	if (!to || !sk_X509_push(to, cert)) {
+		sk_X509_free(to);
+		return NULL;
+	}
+	cms = CMS_encrypt(to, in, EVP_aes_128_cbc(), CMS_BINARY);
+	sk_X509_free(to);
+	return cms;
+}
+
+static void test_cms_decrypt(void)
+{
+	AUTO(cms) CMS_ContentInfo *cms = envelope();
+	AUTO(bio) BIO *out = BIO_new(BIO_s_mem());
+	char text[16] = "";
+
+	CU_ASSERT_PTR_NOT_NULL(cms);
+	CU_ASSERT_EQUAL(CMS_decrypt(cms, key, cert, NULL, out, 0), 1);
+	CU_ASSERT_EQUAL(BIO_read(out, text, sizeof(text)), 7);
+	CU_ASSERT_EQUAL(memcmp(text, "content", 7), 0);
+}
+
+static void test_raw_decrypt(void)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	unsigned char bad[256], one[256], two[256];
+	size_t len1 = sizeof(one), len2 = sizeof(two);
+
+	CU_ASSERT_EQUAL(RAND_bytes(bad, sizeof(bad)), 1);
+	bad[0] = 0;
+	CU_ASSERT_EQUAL(EVP_PKEY_decrypt_init(ctx), 1);
+	CU_ASSERT_EQUAL(EVP_PKEY_decrypt(ctx, one, &len1, bad, sizeof(bad)), 1);
+	CU_ASSERT_EQUAL(EVP_PKEY_decrypt(ctx, two, &len2, bad, sizeof(bad)), 1);
+	CU_ASSERT_EQUAL(len1, len2);
+	CU_ASSERT_EQUAL(memcmp(one, two, len1), 0);
+	CU_ASSERT_TRUE(len1 <= 256 - 11);
+	bad[255] ^= 1;
+	len2 = sizeof(two);
+	CU_ASSERT_EQUAL(EVP_PKEY_decrypt(ctx, two, &len2, bad, sizeof(bad)), 1);
+	CU_ASSERT_TRUE(len1 != len2 || memcmp(one, two, len1) != 0);
+}
+
+static void test_private_half_stays(void)
+{
+	AUTO(bn) BIGNUM *d = NULL;
+	AUTO(bio) BIO *out = BIO_new(BIO_s_mem());
+
+	CU_ASSERT_EQUAL(EVP_PKEY_get_bn_param(key, "d", &d), 0);
+	CU_ASSERT_EQUAL(PEM_write_bio_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL), 0);
+	ERR_clear_error();
+}
+
+/* ---- TLS in memory */
+
+static int ssl_pump(SSL *client, SSL *server)
+{
+	for (int i = 0; i < 20; i++) {
+		int c = SSL_do_handshake(client), s = SSL_do_handshake(server);
+
+		if (c == 1 && s == 1)
+			return 1;
+		if ((c != 1 && SSL_get_error(client, c) != SSL_ERROR_WANT_READ) || (s != 1 && SSL_get_error(server, s) != SSL_ERROR_WANT_READ))
+			break;
+	}
+	ERR_print_errors_fp(stderr);
+	return 0;
+}
+
+static void ssl_join(SSL *client, SSL *server)
+{
+	BIO *a = NULL, *b = NULL;
+
+	CU_ASSERT_EQUAL(BIO_new_bio_pair(&a, 0, &b, 0), 1);
+	SSL_set_bio(client, a, a); /* takes it */
+	SSL_set_bio(server, b, b);
+	SSL_set_connect_state(client);
+	SSL_set_accept_state(server);
+}
+
+static void handshake(EVP_PKEY *k, int version)
+{
+	SSL_CTX *cctx = SSL_CTX_new(TLS_client_method()), *sctx = SSL_CTX_new(TLS_server_method());
+	SSL *client, *server;
+
+	CU_ASSERT_EQUAL(SSL_CTX_use_certificate(sctx, cert), 1);
+	CU_ASSERT_EQUAL(SSL_CTX_use_PrivateKey(sctx, k), 1);
+	CU_ASSERT_EQUAL(SSL_CTX_set_min_proto_version(sctx, version) && SSL_CTX_set_max_proto_version(sctx, version), 1);
+	client = SSL_new(cctx);
+	server = SSL_new(sctx);
+	ssl_join(client, server);
+	CU_ASSERT_EQUAL(ssl_pump(client, server), 1);
+	CU_ASSERT_EQUAL(SSL_version(client), version);
+	SSL_free(client);
+	SSL_free(server);
+	SSL_CTX_free(cctx);
+	SSL_CTX_free(sctx);
+}
+
+static void test_tls12(void)
+{
+	handshake(key, TLS1_2_VERSION);
+}
+
+static void test_tls13(void)
+{
+	handshake(key, TLS1_3_VERSION);
+}
+
+/* As any OpenSSL program: no property query, the URI alone. */
+static EVP_PKEY *uri_load(const char *slot, const char *wanted)
+{
+	AUTO(mem) char *uri = NULL;
+	AUTO(uri_store) OSSL_STORE_CTX *store = NULL;
+	OSSL_STORE_INFO *info;
+	EVP_PKEY *k;
+
+	if (asprintf(&uri, "keyroll://tls%s?spki=%s&socket=%s", slot, wanted, keyd.socket) < 0)
+		return NULL;
+	store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
+	info = store ? OSSL_STORE_load(store) : NULL;
+	k = info ? OSSL_STORE_INFO_get1_PKEY(info) : NULL;
+	OSSL_STORE_INFO_free(info);
+	return k;
+}
+
+static void test_uri(void)
+{
+	AUTO(pkey) EVP_PKEY *by_spki = uri_load("", spki);
+	AUTO(pkey) EVP_PKEY *by_slot = uri_load("", "");
+	AUTO(pkey) EVP_PKEY *absent = uri_load("/shadow", "");
+	AUTO(pkey) EVP_PKEY *nonsense = uri_load("/nonsense", "");
+
+	ERR_clear_error();
+	CU_ASSERT_PTR_NOT_NULL(by_spki);
+	CU_ASSERT_PTR_NOT_NULL(by_slot);
+	CU_ASSERT_PTR_NULL(absent);
+	CU_ASSERT_PTR_NULL(nonsense);
+	if (by_spki && by_slot) {
+		CU_ASSERT_EQUAL(EVP_PKEY_eq(by_spki, by_slot), 1);
+		handshake(by_spki, TLS1_3_VERSION);
+	}
+}
+
+static void test_fork(void)
+{
+	pid_t pid = fork();
+	int status = 1;
+
+	if (pid == 0)
+		_exit(!keyd_key_works(key));
+	CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+	CU_ASSERT_EQUAL(status, 0);
+	CU_ASSERT_TRUE(keyd_key_works(key));
+}
+
+static void *sign_often(void *arg)
+{
+	for (int i = 0; i < 10; i++)
+		if (!keyd_key_works(key))
+			*(bool *) arg = false;
+	return NULL;
+}
+
+static void test_threads(void)
+{
+	pthread_t t[4];
+	bool ok[4] = { true, true, true, true };
+
+	for (int i = 0; i < 4; i++)
+		CU_ASSERT_EQUAL(pthread_create(&t[i], NULL, sign_often, &ok[i]), 0);
+	for (int i = 0; i < 4; i++) {
+		CU_ASSERT_EQUAL(pthread_join(t[i], NULL), 0);
+		CU_ASSERT_TRUE(ok[i]);
+	}
+}
+
+static void test_restart(void)
+{
+	keyd_signal(&keyd, SIGKILL);
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(keyd_key_works(key));
+}
+
+static CU_TestInfo tests[] = {
+	{ "a request is signed", test_csr },
+	{ "a certificate is signed and belongs to the key", test_cert },
+	{ "another key does not", test_other_key },
+	{ "a certificate is signed with PSS", test_pss_cert },
+	{ "CMS is signed", test_cms_sign },
+	{ "CMS is decrypted", test_cms_decrypt },
+	{ "bad padding gives the same false text each time", test_raw_decrypt },
+	{ "the private half is not given out", test_private_half_stays },
+	{ "TLS 1.2 server", test_tls12 },
+	{ "TLS 1.3 server", test_tls13 },
+	{ "a URI alone loads the key", test_uri },
+	{ "a forked child asks by itself", test_fork },
+	{ "threads share a handle", test_threads },
+	{ "a handle outlives the custodian", test_restart },
+	CU_TEST_INFO_NULL,
+};
+
+CU_SuiteInfo test_suites[] = { { "keys in use", setup, teardown, NULL, NULL, tests }, CU_SUITE_INFO_NULL };
