@@ -41,7 +41,7 @@ static void done_fetch_next(struct tp_ctx *c, const struct tp_event *event)
 		s->shadow = (struct tp_cert){0}; /* of a rollover that was cancelled */
 		s->next_ca = event->cert;
 	}
-	c->chained = true;
+	c->chained = !s->ca_only;
 	if (s->op != TP_OP_SHADOW || s->stage != TP_STAGE_BEGIN)
 		return; /* fetched beside another operation, which goes on */
 	if (!ok)

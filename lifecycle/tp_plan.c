@@ -88,14 +88,16 @@ int64_t tp_alert_next(const struct tp_policy *policy, const struct tp_state *sta
 		return state->alert_at.ms;
 	if (state->hold == TP_HOLD_REJECTED || (state->refused && state->op == TP_OP_AUTH))
 		return now->wall.ms + TIMER_DAY_MS;
-	if (!tp_has(&state->id) || (policy->auto_enroll && shadow_covers(state)))
+	if (!tp_has(&state->id)) /* after a switch without a shadow: what was there has gone */
+		return tp_has(&state->old_ca) ? now->wall.ms + TIMER_DAY_MS : 0;
+	if (policy->auto_enroll && shadow_covers(state))
 		return 0;
 	return timer_alert_after(timer_alert_first(policy, &state->id), state->id.na_sec * TIMER_SECOND_MS, now->wall.ms);
 }
 
 enum tp_alert tp_alert_kind(const struct tp_state *state, const struct tp_now *now)
 {
-	if (tp_expired(&state->id, now))
+	if (tp_expired(&state->id, now) || (!tp_has(&state->id) && tp_has(&state->old_ca)))
 		return TP_ALERT_EXPIRED;
 	if (state->hold == TP_HOLD_REJECTED)
 		return TP_ALERT_REJECTED;

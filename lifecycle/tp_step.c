@@ -174,6 +174,7 @@ static void drop_orphan(struct tp_ctx *c)
 	if (s->op == TP_OP_NONE || s->op == TP_OP_AUTH || !tp_expired(&s->ca, c->now) || tp_has(&s->next_ca))
 		return;
 	tp_abandon(c);
+	c->chained = false; /* what follows is no part of what ended */
 }
 
 static void choose(struct tp_ctx *c)

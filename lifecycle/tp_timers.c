@@ -208,6 +208,8 @@ static void explain_alert(const struct view *v, struct tp_due *due)
 	else if (tp_has(&s->id))
 		(void)snprintf(due->why, sizeof(due->why), "certificate ends in %s",
 			       timer_span_text(s->id.na_sec * TIMER_SECOND_MS - v->now->wall.ms, left, sizeof(left)));
+	else if (tp_has(&s->old_ca))
+		(void)snprintf(due->why, sizeof(due->why), "the certificate ended with its CA");
 	else
 		(void)snprintf(due->why, sizeof(due->why), "the CA has another fingerprint");
 	(void)snprintf(due->missed, sizeof(due->missed), "weekly, daily in the last week");

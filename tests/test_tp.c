@@ -526,7 +526,7 @@ static void a_pending_shadow_polls_on_after_the_switch(void)
 	CU_ASSERT_EQUAL(b.tp.id.na_sec, 0);
 	IS(pass_to_next(&b), "poll");
 	pass(&b, 2 * TIMER_DAY_MS); /* the old pair still signs polls: it is kept */
-	IS(tick(&b), "");
+	IS(tick(&b), "alert:expired");
 	IS(ends_with(&b, TP_RESULT_GRANTED, cert_of(730, 1095, 6)), "install"); /* at once: its CA is active */
 	IS(ends(&b, TP_RESULT_OK), "");
 	CU_ASSERT_EQUAL(b.tp.id.serial_low, 6);
@@ -659,6 +659,9 @@ static void a_ca_only_switch_enrols(void)
 	IS(tick(&b), "alert:expired activate");
 	IS(ends(&b, TP_RESULT_OK), "");
 	CU_ASSERT_EQUAL(b.tp.hold, TP_HOLD_OPERATOR);
+	pass_to_day(&b, 731);
+	IS(tick(&b), "alert:expired"); /* daily, and nothing is retired */
+	IS(tick(&b), "");
 	b.policy.auto_enroll = true; /* the policy changes */
 	IS(start(&b, true), "prepare");
 	CU_ASSERT_EQUAL(b.tp.hold, TP_HOLD_NONE);

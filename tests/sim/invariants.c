@@ -49,6 +49,8 @@ static const char *check_one_in_flight(const struct sim *sim, const struct tp_ev
 /* The chain: capabilities, CA certificates, PKIOperation. */
 static bool continues_chain(enum tp_act before, enum tp_act act)
 {
+	if (before == TP_ACT_AUTHENTICATE && act == TP_ACT_FETCH_NEXT)
+		return true;
 	return (before == TP_ACT_AUTHENTICATE || before == TP_ACT_FETCH_NEXT) && (act == TP_ACT_REQUEST || act == TP_ACT_POLL);
 }
 
