@@ -26,15 +26,16 @@ is_active() { [ "$(systemctl is-active "$1")" = active ]; }
 restarts() { systemctl show -p NRestarts --value "$1"; }
 serial() { openssl x509 -noout -serial -in "$dir/cert.pem"; }
 
-# The delivered certificate's own key signs, asked by its URI, and the certificate verifies what it signed.
-key_works() {
+# The delivered certificate's own key signs for a user, asked by its URI, and the certificate verifies what it signed.
+key_works_for() {
 	local uri
 
 	uri=$(cat "$dir/key.uri") || return 1
 	openssl x509 -in "$dir/cert.pem" -noout -pubkey >/tmp/pub.pem || return 1
-	openssl dgst -provider keyroll -provider default -sha256 -sign "$uri" -out /tmp/signature /etc/os-release &&
-		openssl dgst -sha256 -verify /tmp/pub.pem -signature /tmp/signature /etc/os-release
+	setpriv --reuid="$1" --regid=nogroup --clear-groups openssl dgst -provider keyroll -provider default -sha256 -sign "$uri" /etc/os-release \
+		>/tmp/signature && openssl dgst -sha256 -verify /tmp/pub.pem -signature /tmp/signature /etc/os-release
 }
+key_works() { key_works_for daemon; }
 
 mkdir -p /etc/keyroll/ca /etc/keyroll/trustpoints
 cat >/etc/keyroll/keyrolld.conf <<'CONF'
@@ -53,6 +54,9 @@ Clock=assume-valid
 CONF
 
 systemctl daemon-reload
+systemctl start keyroll-keyd.service || fail "the custodian does not start"
+is_active keyroll-keyd.service || fail "the custodian is not active"
+journalctl --no-pager -u keyroll-keyd.service PKI_EVENT=KEY_PROTECTION | grep -q keyroll-keyd || fail "the custodian does not tell the protection"
 systemctl enable --now keyroll-keyd.socket keyrolld.service || fail "custodian and agent do not start"
 is_active keyrolld.service || fail "keyrolld is not active"
 ok "custodian's socket and agent are up"
@@ -73,11 +77,21 @@ SubjectName=CN=router.example
 [Key]
 Label=router
 Size=2048
+Users=daemon
 [AutoEnroll]
 Percent=80
 Regenerate=yes
 RetryPeriod=1s
+[Deliver]
+ReloadUnits=consumer.service
 CONF
+cat >/etc/systemd/system/consumer.service <<'CONF'
+[Service]
+ExecStart=/bin/sleep infinity
+ExecReload=/bin/touch /run/consumer-reloaded
+CONF
+systemctl daemon-reload
+systemctl start consumer.service
 systemctl reload keyrolld.service || fail "reload of the agent"
 until_true 20 pkictl show Test-CA || fail "the agent does not know the trustpoint"
 pkictl authenticate Test-CA --fingerprint="$pin" || fail "authenticate"
@@ -85,7 +99,11 @@ pkictl enroll Test-CA
 until_true 30 pkictl ca grant --all || fail "nothing to grant"
 until_true 60 test -s "$dir/cert.pem" || fail "no certificate was delivered"
 until_true 20 key_works || { key_works; fail "the key does not sign"; }
-ok "a trustpoint is enrolled, its key signs by keyroll://"
+ok "a trustpoint is enrolled, its key signs by keyroll:// for the user that is named"
+key_works_for nobody 2>/dev/null && fail "the key signs for somebody who is not named"
+ok "and for nobody else"
+until_true 20 test -e /run/consumer-reloaded || fail "the consumer was not reloaded"
+ok "the agent has the consumer's unit reloaded"
 
 first=$(serial)
 for unit in keyroll-keyd keyrolld keyroll-signer@TESTCA keyroll-ca@TESTCA; do

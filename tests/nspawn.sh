@@ -6,7 +6,7 @@ export LC_ALL=C
 src=$(realpath "${top_srcdir:-.}")
 build=$(realpath "${top_builddir:-build}")
 LIMIT_SEC=300
-PACKAGES=systemd,systemd-sysv,dbus,kmod,keyutils,openssl,jq,curl,libssl3,libcurl4,libmicrohttpd12,libsqlite3-0,libjansson4,libkeyutils1,libsystemd0
+PACKAGES=systemd,systemd-sysv,dbus,polkitd,kmod,keyutils,openssl,jq,curl,libssl3,libcurl4,libmicrohttpd12,libsqlite3-0,libjansson4,libkeyutils1,libsystemd0
 
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 for tool in systemd-nspawn mmdebstrap; do
