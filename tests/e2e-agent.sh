@@ -1,0 +1,246 @@
+#!/bin/bash
+# Bad input gets a clear error, and nothing is lost: each way in which a CA or a file can be wrong, through the real keyrolld, keyroll-fetch and
+# keyroll-keyd, with the words that the operator reads; afterwards, with a good CA, the same trustpoint enrols. The cases run side by side, each on a
+# machine (root folder) and with a CA of its own.
+# shellcheck disable=SC2317,SC2015 # cases are called by name; fail() never fails
+set -u
+build=$(cd "${top_builddir:-.}" && pwd)
+all=$(mktemp -d /tmp/keyroll-e2e-agent.XXXXXX)
+export KEYROLL_LIBEXECDIR=$build KEYROLL_MODULESDIR=$build/.libs
+AT_ONCE=5
+
+# ---- tools of a case, which is a subshell ----
+
+case_begin() {
+	work=$all/$1 root=$all/$1/root failed=0 n_agent=0 pids=()
+	mkdir -p "$root/etc/keyroll/trustpoints" "$root/run/keyroll" "$root/var/lib/keyroll" "$work/ca"
+	trap case_end EXIT
+	printf '[Agent]\nClock=assume-valid\n' >"$root/etc/keyroll/keyrolld.conf"
+}
+# shellcheck disable=SC2317 # the trap calls it
+case_end() {
+	local p
+	for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done
+	for p in "${pids[@]}"; do wait "$p" 2>/dev/null; done
+	exit "$failed"
+}
+fail() { echo "FAIL: $*"; failed=1; }
+
+# await FILE PATTERN [SECONDS [COUNT]]: follows a log until COUNT lines match
+await() {
+	timeout "${3:-40}" grep -m"${4:-1}" -E -- "$2" <(tail -n +1 -F "$1" 2>/dev/null) >/dev/null && return 0
+	fail "no '$2' in ${1##*/}, which ends:"
+	tail -5 "$1"
+	return 1
+}
+# await_file PATH: made by a rename or a bind, so its presence is enough
+await_file() {
+	local n=0
+	until [ -e "$1" ]; do
+		n=$((n + 1))
+		[ "$n" -gt 300 ] && { fail "no $1"; return 1; }
+		read -r -t 0.1 <> <(:)
+	done
+}
+call() {
+	local none='{}'
+	"$build/tests/agentctl" "$root/run/keyroll/agent.sock" "org.keyroll.agent.$1" "${2:-$none}"
+}
+
+mode() { echo "$1" >"$work/ca/mode.new"; mv "$work/ca/mode.new" "$work/ca/mode"; }
+ca_start() { # mode [life-of-ca life-of-cert]
+	mode "$1"; shift
+	"$build/tests/fakeca" "$work/ca" "$@" 2>"$work/ca.log" & pids+=("$!")
+	await_file "$work/ca/url"
+	url=$(<"$work/ca/url") pin=$(<"$work/ca/fingerprint")
+}
+keyd_start() {
+	"$build/keyroll-keyd" --root="$root" >>"$work/keyd.log" 2>&1 & keyd=$!
+	pids+=("$keyd")
+	await_file "$root/run/keyroll/keyd.sock"
+}
+trustpoint() { # url pin [more lines of the file]
+	{
+		printf '[Trustpoint]\nEnrollmentURL=%s\nCAFingerprint=%s\nSubjectName=CN=spoke-1,O=Example\n' "$1" "$2"
+		printf '[Key]\nProtection=keyring\n[AutoEnroll]\nPercent=80\nRetryPeriod=1s\nRegenerate=yes\n%s' "${3:-}"
+	} >"$root/etc/keyroll/trustpoints/tp.conf"
+}
+agent_start() {
+	n_agent=$((n_agent + 1)) log=$work/agent$n_agent.log
+	"$build/keyrolld" --root="$root" --verbose >"$log" 2>&1 & agent=$!
+	pids+=("$agent")
+	await "$log" STARTED
+}
+machine() { ca_start "$@"; keyd_start; trustpoint "$url" "$pin"; }
+
+delivered() { echo "$root/var/lib/keyroll/delivered/tp/current"; }
+serial() { openssl x509 -in "$(delivered)/cert.pem" -noout -serial; }
+# enrolled [COUNT]: the trustpoint has, for the COUNT-th time, a certificate that its CA signed, over the key that the URI names
+enrolled() {
+	local spki
+	await "$log" CERT_INSTALL 40 "${1:-1}" || return
+	openssl verify -partial_chain -CAfile "$(delivered)/ca.pem" "$(delivered)/cert.pem" >/dev/null 2>&1 || fail "the delivered certificate does not verify"
+	spki=$(openssl x509 -in "$(delivered)/cert.pem" -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | cut -d' ' -f1)
+	grep -q "spki=$spki\$" "$(delivered)/key.uri" || fail "key.uri names another key than the certificate's"
+	call Status | grep -q '"status": "enrolled"' || fail "status: $(call Status | grep '"status"')"
+}
+# then_good WORDS: the operator reads WORDS, and nothing is delivered; then the CA is good and the trustpoint enrols
+then_good() {
+	await "$log" "$1"
+	[ -e "$(delivered)" ] && fail "something was delivered"
+	call Status | grep -q '"last_error"' || fail "Status shows no error"
+	mode good
+	enrolled
+}
+
+# ---- the cases ----
+
+bad() { machine "$1"; agent_start; then_good "$2"; }
+bad_after_pending() { machine pending; agent_start; await "$log" CERT_PENDING; mode "$1"; then_good "$2"; }
+
+case_html() { bad html "found text/html '<html><body>Please log in</body></html>', wanted application/x-x509-ca-cert \(RFC 8894 4\.2\)"; }
+case_garbage() { bad garbage 'CONNECT_RETRY: authenticate: GetCACert: not ASN.1'; }
+case_oversized() { bad oversized 'GetCACert: found a body of more than 1048576 bytes'; }
+case_other_ca() { bad other-ca FINGERPRINT_MISMATCH; }
+case_busy() { bad busy 'GetCACert: found HTTP status 503'; }
+case_silence() { # the overall limit of an exchange is 60 s: what is tested here is that the agent answers meanwhile, and ends at once
+	machine silence; agent_start
+	await "$work/ca.log" 'GetCACaps \(silence\)'
+	call Status | grep -q '"operation": "auth"' || fail "the agent does not answer while the CA is silent"
+	kill "$agent"; wait "$agent" || fail "the agent did not end well"
+	mode good; agent_start; enrolled
+}
+case_wrong_nonce() { bad wrong-nonce 'REPLY_REFUSED: .*[Nn]once'; }
+case_foreign_key() { bad foreign-key "REPLY_REFUSED: .*certificate for the request's key"; }
+case_oversized_reply() { bad_after_pending oversized 'poll: PKIOperation: found a body of more than 65536 bytes'; }
+case_html_reply() { bad_after_pending html 'found text/html .*wanted application/x-pki-message \(RFC 8894 4\.3\)'; }
+case_garbage_reply() { bad_after_pending garbage 'REPLY_REFUSED: '; }
+
+case_wrong_fingerprint() {
+	machine good
+	trustpoint "$url" "sha256:$(printf '%064d' 7)"; agent_start
+	await "$log" FINGERPRINT_MISMATCH
+	call Status | grep -q '"status": "unauthenticated"' || fail "a CA of another fingerprint was trusted"
+	trustpoint "$url" "$pin"; call Reload >/dev/null
+	enrolled
+}
+
+case_unknown_key() { # that trustpoint rests, the others go on
+	machine good
+	printf '[Trustpoint]\nEnrolmentURL=%s\n' "$url" >"$root/etc/keyroll/trustpoints/wrong.conf"
+	agent_start
+	await "$log" 'CONFIG_REFUSED.*wrong.conf:2'
+	call Status '{"name":"wrong"}' | grep -q 'wrong.conf:2' || fail "Status does not show the file's error"
+	enrolled_one
+	echo nonsense >>"$root/etc/keyroll/trustpoints/tp.conf"
+	kill -HUP "$agent"; await "$log" 'CONFIG_REFUSED.*tp.conf.*goes on'
+	call Status '{"name":"tp"}' | grep -q '"status": "enrolled"' || fail "a wrong file took the running trustpoint down"
+	printf '[Trustpoint]\nEnrollmentURL=%s\nSubjectName=CN=x\nRevocationCheck=crl\n' "$url" >"$root/etc/keyroll/trustpoints/wrong.conf"
+	call Reload | grep -q 'not built yet' || fail "RevocationCheck=crl is not refused"
+}
+enrolled_one() { await "$log" CERT_INSTALL; [ -e "$(delivered)/cert.pem" ] || fail "nothing delivered"; }
+
+case_unreachable() {
+	machine good; trustpoint "http://127.0.0.1:1/x" "$pin"; agent_start
+	await "$log" 'CONNECT_RETRY.*GetCACaps: .*[Cc]onnect'
+	trustpoint "$url" "$pin"; call Reload >/dev/null; enrolled
+}
+
+case_no_custodian() {
+	machine good; kill "$keyd"; wait "$keyd" 2>/dev/null
+	rm -f "$root/run/keyroll/keyd.sock"; agent_start
+	await "$log" 'prepare the request: '
+	keyd_start; enrolled
+}
+
+case_by_hand() { # trust is never on first use: FetchCA shows, Authenticate trusts; then a renewal by command
+	local before after
+	machine good; sed -i /CAFingerprint/d "$root/etc/keyroll/trustpoints/tp.conf"; agent_start
+	call Enroll '{"name":"tp"}' | grep -q NotAuthenticated || fail "Enroll without a trusted CA"
+	call Enroll '{"name":"nobody"}' | grep -q NoSuchTrustpoint || fail "Enroll of nobody"
+	call FetchCA '{"name":"tp"}' | grep -q "${pin#sha256:}" || fail "FetchCA does not show the fingerprint"
+	call Status | grep -q '"status": "unauthenticated"' || fail "FetchCA trusts"
+	call Authenticate "{\"name\":\"tp\",\"fingerprint\":\"$(printf '%064d' 5)\"}" | grep -q FingerprintMismatch || fail "a wrong fingerprint was accepted"
+	call Authenticate "{\"name\":\"tp\",\"fingerprint\":\"${pin#sha256:}\"}" | grep -q "${pin#sha256:}" || fail "Authenticate"
+	enrolled
+	before=$(serial)
+	mode no-renewal; call Renew '{"name":"tp"}' >/dev/null
+	await "$log" 'refused RenewalReq \(badRequest\)'
+	enrolled 2; after=$(serial)
+	[ "$before" != "$after" ] || fail "the renewal delivered the old certificate"
+	call Timers | grep -q '"timer": "RENEW"' || fail "no RENEW timer: $(call Timers)"
+}
+
+case_old_again() { # a CA that answers a renewal with the certificate that is there already
+	machine good; sed -i /Regenerate/d "$root/etc/keyroll/trustpoints/tp.conf"; agent_start; enrolled
+	mode same; call Renew '{"name":"tp"}' >/dev/null
+	await "$log" 'REPLY_REFUSED: granted certificate: it is the old one'
+	[ "$(readlink "$(delivered)")" = gen-1 ] || fail "something was delivered"
+}
+
+case_rejected() {
+	machine reject; agent_start
+	await "$log" 'CERT_REJECTED.*badRequest, fakeca was told to'
+	call Status | grep -q '"hold": "rejected"' || fail "not held after a rejection"
+	mode good; call Enroll '{"name":"tp"}' >/dev/null; enrolled
+}
+
+case_killed() { # in the midst of a pending request: the same transaction goes on
+	local t1 t2
+	machine pending; agent_start
+	await "$log" CERT_PENDING
+	t1=$(call Status | grep '"transaction"')
+	kill -9 "$agent"; wait "$agent" 2>/dev/null
+	agent_start
+	t2=$(call Status | grep '"transaction"')
+	[ -n "$t1" ] && [ "$t1" = "$t2" ] || fail "transaction changed over a crash: $t1, $t2"
+	"$build/keyrolld" --root="$root" 2>&1 | grep -q 'another keyrolld' || fail "a second agent started on the same state"
+	mode good; enrolled
+}
+
+case_rollover() { # forged GetNextCACert, then the true one, then the switch at the second
+	local na late
+	ca_start forged-next 24 24; keyd_start
+	trustpoint "$url" "$pin" "Jitter=no
+[Deliver]
+Hook=$work/hook
+"
+	sed -i s/Percent=80/Percent=20/ "$root/etc/keyroll/trustpoints/tp.conf"
+	cat >"$work/hook" <<-HOOK
+		#!/bin/sh
+		[ -e "$work/failed-once" ] || { touch "$work/failed-once"; exit 3; }
+		echo "\$KEYROLL_REASON \$KEYROLL_TRUSTPOINT \$KEYROLL_SERIAL \$(cat "\$KEYROLL_DIR/key.uri")" >>"$work/hook.log"
+	HOOK
+	chmod +x "$work/hook"
+	agent_start; enrolled
+	await "$log" 'HOOK_FAILED.*exit status 3'
+	await "$log" 'REPLY_REFUSED.*GetNextCACert'
+	[ "$(grep -c BEGIN "$(delivered)/ca.pem")" = 1 ] || fail "a forged next CA is in the bundle"
+	mode next
+	await "$log" SHADOW_INSTALL
+	na=$(date -d "$(openssl x509 -in "$(delivered)/ca.pem" -noout -enddate | cut -d= -f2)" +%s)
+	[ "$(grep -c BEGIN "$(delivered)/ca.pem")" = 2 ] || fail "the next CA is not in the bundle"
+	await "$log" SHADOW_ACTIVATED
+	late=$(awk -v t="$(stat -c %.9Z "$(delivered)")" -v na="$na" 'BEGIN { printf "%d", (t - na) * 1000 }')
+	echo "link switched $late ms after notAfter (the file system's clock lags by up to 10 ms)"
+	[ "$late" -ge -10 ] && [ "$late" -le 500 ] || fail "the switch was $late ms after notAfter"
+	await "$work/hook.log" '^rollover tp [0-9A-F]+ keyroll://tp\?spki='
+	openssl verify -partial_chain -CAfile "$(delivered)/ca.pem" "$(delivered)/cert.pem" || fail "the shadow pair does not verify"
+}
+
+# ---- all of them ----
+
+failed=0
+for name in rollover $(declare -F | sed -n 's/^declare -f case_//p' | grep -vE '^(begin|end|rollover)$'); do
+	[ "${1:-$name}" = "$name" ] || continue
+	while [ "$(jobs -rp | wc -l)" -ge $AT_ONCE ]; do wait -n; done
+	( case_begin "$name"; "case_$name" ) >"$all/$name.out" 2>&1 && echo ok >"$all/$name.ok" &
+done
+wait
+for out in "$all"/*.out; do
+	name=${out##*/} name=${name%.out}
+	if [ -e "$all/$name.ok" ]; then echo "ok: $name"; else echo "FAILED: $name"; failed=1; fi
+	sed 's/^/    /' "$out"
+done
+if [ $failed = 0 ]; then rm -rf "$all"; else echo "kept: $all"; fi
+exit $failed
