@@ -76,14 +76,14 @@ static json_t *machine_json(const struct tp_state *s)
 	char draws[24];
 
 	(void) snprintf(draws, sizeof(draws), "%016" PRIx64, s->draws);
-	return json_pack("{so so so so so so ss ss ss sb sb sI sI sb sI sI sI sI ss sb sb sI sI}", "ca", cert_json(&s->ca), "next_ca",
+	return json_pack("{so so so so so so ss ss ss sb sb sI sI sb sI sI sI sI ss sb sb sb sI sI}", "ca", cert_json(&s->ca), "next_ca",
 			 cert_json(&s->next_ca), "id", cert_json(&s->id), "shadow", cert_json(&s->shadow), "granted",
 			 cert_json(&s->granted), "old_ca", cert_json(&s->old_ca), "op", tp_op_name(s->op), "stage",
 			 tp_stage_name(s->stage), "hold", tp_hold_name(s->hold), "under_next", s->under_next, "exhausted", s->exhausted,
 			 "polls", (json_int_t) s->polls, "failures", (json_int_t) s->failures, "retry_armed", s->retry_armed, "retry_at",
 			 (json_int_t) s->retry_at.ms, "retire_at", (json_int_t) s->retire_at.ms, "alert_at",
 			 (json_int_t) s->alert_at.ms, "last_request", (json_int_t) s->last_request.ms, "draws", draws, "ca_only",
-			 s->ca_only, "refused", s->refused, "activate_failures", (json_int_t) s->activate_failures, "activate_at",
+			 s->ca_only, "trimmed", s->trimmed, "refused", s->refused, "activate_failures", (json_int_t) s->activate_failures, "activate_at",
 			 (json_int_t) s->activate_at.ms); /* busy is not stored: nothing is in flight after a load */
 }
 
@@ -212,12 +212,12 @@ static int machine_words_parse(json_t *j, struct tp_state *s, struct err *reterr
 
 static int machine_numbers_parse(json_t *j, struct tp_state *s, struct err *reterr)
 {
-	int under_next = 0, exhausted = 0, retry_armed = 0, ca_only = 0, refused = 0;
+	int under_next = 0, exhausted = 0, retry_armed = 0, ca_only = 0, trimmed = 0, refused = 0;
 	json_int_t polls, failures, retry_at, retire_at, alert_at, last, activate_failures, activate_at;
 
-	if (json_unpack(j, "{sb sb sI sI sb sI sI sI sI sb sb sI sI}", "under_next", &under_next, "exhausted", &exhausted, "polls", &polls, "failures",
+	if (json_unpack(j, "{sb sb sI sI sb sI sI sI sI sb sb sb sI sI}", "under_next", &under_next, "exhausted", &exhausted, "polls", &polls, "failures",
 			&failures, "retry_armed", &retry_armed, "retry_at", &retry_at, "retire_at", &retire_at, "alert_at", &alert_at,
-			"last_request", &last, "ca_only", &ca_only, "refused", &refused, "activate_failures", &activate_failures,
+			"last_request", &last, "ca_only", &ca_only, "trimmed", &trimmed, "refused", &refused, "activate_failures", &activate_failures,
 			"activate_at", &activate_at) < 0 ||
 	    activate_failures < 0 || activate_failures > UINT32_MAX || polls < 0 || polls > UINT32_MAX || failures < 0 || failures > UINT32_MAX)
 		return err_set(reterr, -EBADMSG, "state file: machine lacks a number, or one is out of range");
@@ -231,6 +231,7 @@ static int machine_numbers_parse(json_t *j, struct tp_state *s, struct err *rete
 	s->alert_at.ms = alert_at;
 	s->last_request.ms = last;
 	s->ca_only = ca_only;
+	s->trimmed = trimmed;
 	s->refused = refused;
 	s->activate_failures = (uint32_t) activate_failures;
 	s->activate_at.ms = activate_at;

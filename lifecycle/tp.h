@@ -77,7 +77,7 @@ struct tp_state {
 	enum tp_op op;
 	enum tp_stage stage;
 	enum tp_hold hold;
-	bool under_next;	 /* the ENROLL in progress is addressed to next_ca; SHADOW always is, until the switch */
+	bool under_next;	 /* always false today: an ENROLL asks the active CA, a SHADOW the next one until the switch, then the active */
 	bool exhausted;		 /* count of polls used up: begins anew when due */
 	uint32_t polls;		 /* PENDING answers to this operation */
 	uint32_t failures;	 /* exchanges in a row without a verdict */
@@ -88,6 +88,7 @@ struct tp_state {
 	struct boot last_request; /* for the minimum spacing; 0: never in this boot */
 	uint64_t draws;		 /* counter: each random draw is a function of (seed, draws) */
 	bool ca_only;		 /* the SHADOW in progress fetches the next CA and ends: no auto-enroll, or held */
+	bool trimmed;		 /* a RENEW of an ID that ended a little before its CA brought no better one: SHADOW is next all the same */
 	bool refused;		 /* the last authentication met another fingerprint: alert daily */
 	uint32_t activate_failures; /* ACTIVATE failed locally this many times in a row */
 	struct boot activate_at; /* and is tried again then; 0: not failed. START in another boot clears it */

@@ -161,6 +161,7 @@ static void done_install(struct tp_ctx *c, const struct tp_event *event)
 	}
 	if (tp_has(&s->id) || s->retire_at.ms != 0)
 		keep_previous(c);
+	s->trimmed = s->op == TP_OP_RENEW && tp_ends_with_ca(&s->id, &s->ca);
 	s->id = s->granted;
 	s->hold = TP_HOLD_NONE;
 	s->alert_at.ms = 0;
@@ -182,6 +183,7 @@ static void done_activate(struct tp_ctx *c, const struct tp_event *event)
 	s->ca = s->next_ca;
 	s->id = s->shadow; /* none: the trustpoint is authenticated, not enrolled */
 	s->next_ca = s->shadow = (struct tp_cert){0};
+	s->trimmed = false;
 	s->activate_failures = 0;
 	s->activate_at.ms = 0;
 	s->failures = 0;

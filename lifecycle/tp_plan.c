@@ -33,9 +33,16 @@ static struct tp_plan plan_next_ca(const struct tp_policy *policy, uint64_t seed
 	return (struct tp_plan){.op = TP_OP_SHADOW, .ca_only = true, .at = timer_shadow_ca_at(policy, seed, &state->ca)};
 }
 
+/* Within the tolerance, but the shadow certificate begins only when the CA ends: seconds without either. A RENEW closes the gap, unless one
+ * has shown that this CA cannot do better. A second is tolerated: DECISIONS 2. */
+static bool leaves_gap(const struct tp_state *state)
+{
+	return !tp_has(&state->shadow) && !state->trimmed && state->id.na_sec < state->ca.na_sec - 1;
+}
+
 static struct tp_plan plan_replacement(const struct tp_policy *policy, uint64_t seed, const struct tp_state *state)
 {
-	if (!tp_ends_with_ca(&state->id, &state->ca))
+	if (!tp_ends_with_ca(&state->id, &state->ca) || leaves_gap(state))
 		return (struct tp_plan){.op = TP_OP_RENEW, .at = timer_renew_at(policy, seed, &state->id)};
 	if (tp_has(&state->shadow))
 		return plan_nothing;

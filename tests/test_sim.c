@@ -264,6 +264,26 @@ static void e8_minutes(void)
 	check_example(&e);
 }
 
+/* The one enrolment date in a million: the ID ends 13 s before its CA, within the tolerance. Nobody may be without a certificate. */
+static void an_id_that_ends_just_before_its_ca(void)
+{
+	struct tp_policy policy = exact_policy(80);
+	struct sim sim;
+
+	build_ca(730 * DAY, 365 * DAY, 90 * DAY, false, 800 * DAY);
+	ca.grants = (struct car_policy){.grant = CAR_GRANT_MANUAL, .grant_renewals = true};
+	sim_init(&sim, &policy, &ca, 7, START_MS + 365 * DAY - 73 * TIMER_SECOND_MS); /* granted at the first poll, a minute later */
+	sim_start(&sim, false);
+	sim_run(&sim, START_MS + 731 * DAY);
+	sim_finish(&sim);
+	check_whole(&sim);
+	CU_ASSERT_EQUAL(sim.enrolments, 1);
+	CU_ASSERT_EQUAL(sim.renewals, 1);
+	CU_ASSERT_EQUAL(sim.shadows, 1);
+	CU_ASSERT_EQUAL(sim.expiries, 0);
+	CU_ASSERT_EQUAL(sim.alerts, 0);
+}
+
 /* ---- what must survive */
 
 static const struct {
@@ -440,6 +460,7 @@ static void half_hour_cas_roll_all_day(void)
 static CU_TestInfo examples[] = {
 	{"E1: the seed's configuration", e1_seed_configuration},
 	{"E1: on any enrolment date SHADOW is 17 days late enough", e1_any_enrolment_date},
+	{"an ID that ends 13 s before its CA leaves no gap", an_id_that_ends_just_before_its_ca},
 	{"E2: factory lifetimes fire too early, are refused, and get it within 1 h 12 min", e2_factory_lifetimes_too_early},
 	{"E3: an ID as long as its CA fires 56 days too early", e3_id_as_long_as_its_ca},
 	{"E4: a long CA", e4_long_ca},

@@ -669,6 +669,29 @@ static void a_ca_only_switch_enrols(void)
 
 /* ---- operators */
 
+/* Enrolled so that the ID ends 13 s before its CA: the shadow would begin 13 s too late. */
+static void a_gap_before_the_switch_is_closed_by_a_renewal(void)
+{
+	struct bench b = last_of_its_ca(), c;
+
+	b.tp.id.na_sec -= 13;
+	CU_ASSERT_TRUE(tp_ends_with_ca(&b.tp.id, &b.tp.ca));
+	pass_to_day(&b, 700.8);
+	IS(tick(&b), "prepare");
+	CU_ASSERT_EQUAL(b.tp.op, TP_OP_RENEW);
+	IS(ends(&b, TP_RESULT_OK), "request");
+	c = b;
+	IS(ends_with(&b, TP_RESULT_GRANTED, cert_of(700, 730, 8)), "install");
+	IS(ends(&b, TP_RESULT_OK), "");
+	CU_ASSERT_DOUBLE_EQUAL(due_day(&b, TP_TIMER_SHADOW), 724, 1e-6);
+	/* a CA that always ends its certificates early is asked once, then SHADOW comes */
+	IS(ends_with(&c, TP_RESULT_GRANTED, (struct tp_cert){.nb_sec = T0_SEC + 700 * DAY_SEC, .na_sec = T0_SEC + 730 * DAY_SEC - 13, .serial_low = 8}),
+	   "install");
+	IS(ends(&c, TP_RESULT_OK), "");
+	CU_ASSERT_EQUAL(due_day(&c, TP_TIMER_RENEW), -1);
+	CU_ASSERT_DOUBLE_EQUAL(due_day(&c, TP_TIMER_SHADOW), 724, 1e-3);
+}
+
 static void without_a_pin_an_operator_is_waited_for(void)
 {
 	struct bench b = bench_new();
@@ -963,6 +986,7 @@ static CU_TestInfo switches[] = {
 	{"the next CA is fetched beside a stuck renewal", the_next_ca_is_fetched_beside_a_stuck_renewal},
 	{"an expired ID enrols anew", an_expired_id_enrols_anew},
 	{"a CA that ends without a successor is authenticated again", a_ca_that_ends_without_a_successor},
+	{"a gap before the switch is closed by a renewal", a_gap_before_the_switch_is_closed_by_a_renewal},
 	{"without a shadow only the CA switches", a_ca_only_switch_enrols},
 	CU_TEST_INFO_NULL,
 };
