@@ -9,6 +9,8 @@
 
 #include "common/clk.h"
 
+enum { SLEEP_MAX_MS = 60 * 60 * 1000 };
+
 static void wake(struct httpd_deadlines *d)
 {
 	uint64_t one = 1;
@@ -31,8 +33,10 @@ static void enter(struct httpd_deadlines *d, struct httpd_conn *c, struct httpd_
 	c->due_boot_ms = clk_boot_ms() + ms;
 	c->queue = queue;
 	TAILQ_INSERT_TAIL(queue, c, link);
-	if (TAILQ_FIRST(queue) == c)
+	if (c->due_boot_ms < d->asleep_until_boot_ms) {
+		d->asleep_until_boot_ms = c->due_boot_ms; /* once is enough */
 		wake(d);
+	}
 	(void) pthread_mutex_unlock(&d->lock);
 }
 
@@ -96,15 +100,17 @@ static void *deadline_main(void *arg)
 	struct httpd_deadlines *d = arg;
 	struct pollfd p = { .fd = d->wake_fd, .events = POLLIN };
 	uint64_t count;
-	int64_t left;
+	int64_t now, left;
 	bool stop;
 
 	do {
 		(void) pthread_mutex_lock(&d->lock);
-		left = sooner(queue_sweep(&d->head, clk_boot_ms()), queue_sweep(&d->body, clk_boot_ms()));
+		now = clk_boot_ms();
+		left = sooner(queue_sweep(&d->head, now), queue_sweep(&d->body, now));
+		d->asleep_until_boot_ms = left < 0 ? INT64_MAX : now + left;
 		stop = d->stop;
 		(void) pthread_mutex_unlock(&d->lock);
-		if (!stop && poll(&p, 1, left > 60000 ? 60000 : (int) left) > 0 && read(d->wake_fd, &count, sizeof(count)) < 0)
+		if (!stop && poll(&p, 1, left > SLEEP_MAX_MS ? SLEEP_MAX_MS : (int) left) > 0 && read(d->wake_fd, &count, sizeof(count)) < 0)
 			stop = errno != EAGAIN && errno != EINTR;
 	} while (!stop);
 	return NULL;
@@ -118,6 +124,7 @@ int httpd_deadlines_start(struct httpd_deadlines *d, int64_t head_ms, int64_t bo
 	TAILQ_INIT(&d->body);
 	d->head_ms = head_ms;
 	d->body_ms = body_ms;
+	d->asleep_until_boot_ms = INT64_MAX;
 	d->wake_fd = e == 0 ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
 	if (e == 0 && d->wake_fd < 0)
 		e = errno;

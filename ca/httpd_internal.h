@@ -35,7 +35,8 @@ struct httpd_deadlines { /* each queue has one length of time, so it is in order
 	pthread_mutex_t lock;
 	struct httpd_conn_queue head, body;
 	int64_t head_ms, body_ms;
-	int wake_fd; /* eventfd: a first entry, or the end */
+	int64_t asleep_until_boot_ms; /* that the thread has reckoned with: only what is due before it must wake it */
+	int wake_fd;		      /* eventfd: something is due sooner, or the end has come */
 	bool stop, running;
 	pthread_t thread;
 };
