@@ -1,0 +1,58 @@
+#!/bin/bash
+# The agent at rest: between timers no thread of it wakes up (voluntary context switches over 60 s), and what it holds in memory, beside
+# certmonger's in the same run.
+set -u
+# shellcheck source=tests/lib.sh
+. "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
+
+CA_CONF='[CA]
+IssuerName=CN=RestCA,O=Example
+Listen=127.0.0.1:0
+Grant=auto
+KeySize=2048
+CACertificateLifetime=730d
+CertificateLifetime=365d
+Clock=assume-valid'
+
+switches() { # PID: of all threads
+	awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n + 0 }' /proc/"$1"/task/*/status
+}
+memory() { # PID FIELD-REGEX: kB
+	awk -v f="$2" '$1 ~ f { n += $2 } END { print n + 0 }' "/proc/$1/smaps_rollup"
+}
+children_gone() { [ -z "$(cat /proc/"$1"/task/*/children)" ]; }
+
+start_ca RESTCA "$CA_CONF"
+start_agent
+cat >"$ROOT/etc/keyroll/trustpoints/rest.conf" <<CONF
+[Trustpoint]
+EnrollmentURL=$CA_URL
+CAFingerprint=$CA_PIN
+SubjectName=CN=rest.example.com
+RevocationCheck=none
+[AutoEnroll]
+Percent=80
+Regenerate=yes
+CONF
+kill -HUP "$(cat "$ROOT/pid/keyrolld")"
+until_true 30 is_enrolled rest || fail "not enrolled"
+agent=$(cat "$ROOT/pid/keyrolld")
+until_true 45 children_gone "$agent" || fail "keyroll-fetch is still there"
+
+certmonger_kb=absent
+if command -v certmonger >/dev/null; then
+	mkdir -p "$ROOT/cm"
+	(exec unshare --mount sh -c 'mount -t tmpfs none /var/lib/certmonger && exec "$@"' sh certmonger -n -S -L -P "$ROOT/cm/sock" >"$ROOT/log/certmonger.log" 2>&1) &
+	certmonger=$!
+	SUPERVISED+=("$certmonger")
+	until_true 10 test -S "$ROOT/cm/sock" || fail "certmonger did not start"
+fi
+
+before=$(switches "$agent")
+read -rt 60 <> <(:) # the measured minute, not a wait for something
+after=$(switches "$agent")
+[ -n "${certmonger:-}" ] && certmonger_kb=$(memory "$certmonger" '^Rss:')
+echo "keyrolld at rest: $((after - before)) voluntary context switches in 60 s; resident $(memory "$agent" '^Rss:') kB, private dirty $(memory "$agent" '^Private_Dirty:') kB; certmonger resident $certmonger_kb kB"
+[ "$before" = "$after" ] || fail "the agent woke up between its timers"
+pass "no wake-up in 60 s between timers"
+echo "$PASSED passed, 0 failed"

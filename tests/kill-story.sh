@@ -1,0 +1,78 @@
+#!/bin/bash
+# kill-story.sh DAEMON SECOND...: the demo's story with its times divided by 4 (enrol, grant, renew, roll over, renew under the new CA), DAEMON (keyrolld, keyd, cad-KILL,
+# signer) killed with SIGKILL at those moments of it, "none" for nobody. It must end where it would have without.
+set -u
+# shellcheck source=tests/lib.sh
+. "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
+DAEMON=$1
+shift
+CA_LIFE=38
+CA_CONF="[CA]
+IssuerName=CN=KillCA,O=Example
+Listen=127.0.0.1:0
+Grant=manual
+GrantRenewals=yes
+KeySize=2048
+CACertificateLifetime=${CA_LIFE}s
+CertificateLifetime=15s
+CRLLifetime=20s
+AutoRollover=15s
+Clock=assume-valid"
+
+wait_until() { # EPOCH-SECONDS, with a fraction
+	local left
+	left=$(awk -v t="$1" -v n="$(date +%s.%N)" 'BEGIN { d = t - n; print (d > 0 ? d : 0.001) }')
+	read -rt "$left" <> <(:)
+}
+
+killer() { # SECOND...
+	local s
+	for s in "$@"; do
+		wait_until "$(awk -v a="$T0" -v b="$s" 'BEGIN { print a + b }')"
+		kill -KILL "$(cat "$ROOT/pid/$DAEMON")" 2>/dev/null
+		echo "killed $DAEMON at $s s" >>"$ROOT/log/killer.log"
+	done
+}
+
+grant_pending() { ctl ca grant --all; is_enrolled kill; }
+
+# Where the story ends: under the second CA, with a certificate that was renewed there, the pair whole, every serial once.
+under_second_ca() {
+	local state
+	state=$(ctl show kill --json) || return 1
+	jq -e --argjson t "$SWITCH" "$TP"' | .status == "enrolled"
+		and (.ca.not_before | fromdateiso8601) >= $t
+		and (.id.not_before | fromdateiso8601) > $t' <<<"$state" >/dev/null || return 1
+	delivered_pair_ok kill
+}
+
+no_serial_twice() {
+	ctl ca list --json | jq -e '[.certificates[].serial] | length > 3 and length == (unique | length)' >/dev/null
+}
+
+T0=$(date +%s.%N)
+supervise signer "$BIN/keyroll-signer" --root="$ROOT" KILL
+start_ca KILL "$CA_CONF"
+SWITCH=$(ctl ca status --json | jq -er '.ca.not_after | fromdateiso8601')
+start_agent
+[ "$DAEMON" = none ] || { killer "$@" & SUPERVISED+=($!); }
+cat >"$ROOT/etc/keyroll/trustpoints/kill.conf" <<CONF
+[Trustpoint]
+EnrollmentURL=$CA_URL
+CAFingerprint=$CA_PIN
+SubjectName=CN=kill.example.com
+RevocationCheck=none
+[Key]
+Size=2048
+[AutoEnroll]
+Percent=60
+Regenerate=yes
+RetryPeriod=1s
+CONF
+until_true 10 kill -HUP "$(cat "$ROOT/pid/keyrolld")"
+until_true 20 grant_pending || fail "not enrolled: $(ctl show kill 2>&1)"
+wait_until "$((SWITCH + 9))"
+until_true 8 under_second_ca || fail "the story did not end under the second CA: $(ctl show kill --json 2>&1) $(cat "$ROOT/log/killer.log" 2>/dev/null)"
+no_serial_twice || fail "serials: $(ctl ca list --json)"
+! grep -h 'CERT_EXPIRED' "$ROOT"/log/keyrolld.log || fail "a certificate expired"
+echo "story with $DAEMON killed at [$*] s: same end"
