@@ -18,13 +18,14 @@ struct ks {
 };
 
 static pthread_once_t provider_once = PTHREAD_ONCE_INIT;
-static bool provider_ready;
+static OSSL_PROVIDER *provider_default, *provider_keyroll; /* for the life of the process */
 
-/* The default provider first: whoever comes first serves the fetches that name no provider. Both stay for the life of the process. */
+/* The default provider first: whoever comes first serves the fetches that name no provider. */
 static void provider_load(void)
 {
-	provider_ready = OSSL_PROVIDER_load(NULL, "default") && OSSL_PROVIDER_add_builtin(NULL, "keyroll", provider_init) &&
-			 OSSL_PROVIDER_load(NULL, "keyroll");
+	provider_default = OSSL_PROVIDER_load(NULL, "default");
+	if (provider_default && OSSL_PROVIDER_add_builtin(NULL, "keyroll", provider_init))
+		provider_keyroll = OSSL_PROVIDER_load(NULL, "keyroll");
 }
 
 int ks_open(const char *socket, struct ks **ret, struct err *reterr)
@@ -36,7 +37,7 @@ int ks_open(const char *socket, struct ks **ret, struct err *reterr)
 	if (!ks)
 		return -ENOMEM;
 	(void) pthread_once(&provider_once, provider_load); /* cannot fail with a constant control */
-	if (!provider_ready)
+	if (!provider_keyroll)
 		return err_from_openssl(reterr, -ENOMEM, "loading the keyroll provider");
 	ks->socket = strdup(socket);
 	if (!ks->socket)

@@ -31,6 +31,7 @@ struct watch {
 	uint16_t port;
 	uint64_t period_usec;
 	SSL_CTX *tls;
+	sd_event_source *folder_source; /* let go by hand: systemd 252 leaks an inotify source that floats */
 	X509_STORE *anchors;
 	struct stat anchors_stat;
 	/* of the handshake in hand */
@@ -253,7 +254,7 @@ static int sources_add(struct watch *w, sd_event *event)
 	int r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL); /* ends the loop */
 
 	if (r >= 0)
-		r = sd_event_add_inotify(event, NULL, w->folder, IN_MOVED_TO, on_rename, w);
+		r = sd_event_add_inotify(event, &w->folder_source, w->folder, IN_MOVED_TO, on_rename, w);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, NULL, CLOCK_BOOTTIME, 0, 1000, on_tick, w);
 	return r;
@@ -274,7 +275,10 @@ static int watch_run(struct watch *w, struct err *reterr)
 		r = sd_event_new(&event);
 	if (r >= 0)
 		r = sources_add(w, event);
-	return r < 0 ? r : sd_event_loop(event);
+	if (r >= 0)
+		r = sd_event_loop(event);
+	(void) sd_event_source_disable_unref(w->folder_source); /* returns NULL */
+	return r;
 }
 
 static void summary(const struct watch *w)
