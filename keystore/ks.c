@@ -20,12 +20,20 @@ struct ks {
 static pthread_once_t provider_once = PTHREAD_ONCE_INIT;
 static OSSL_PROVIDER *provider_default, *provider_keyroll; /* for the life of the process */
 
+static void provider_unload(void)
+{
+	(void) OSSL_PROVIDER_unload(provider_keyroll); /* the process ends */
+	(void) OSSL_PROVIDER_unload(provider_default);
+}
+
 /* The default provider first: whoever comes first serves the fetches that name no provider. */
 static void provider_load(void)
 {
 	provider_default = OSSL_PROVIDER_load(NULL, "default");
 	if (provider_default && OSSL_PROVIDER_add_builtin(NULL, "keyroll", provider_init))
 		provider_keyroll = OSSL_PROVIDER_load(NULL, "keyroll");
+	if (provider_keyroll && !OPENSSL_atexit(provider_unload))
+		provider_keyroll = NULL;
 }
 
 int ks_open(const char *socket, struct ks **ret, struct err *reterr)
