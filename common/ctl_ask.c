@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -47,7 +48,7 @@ static int request_send(int fd, const char *method, json_t *params, struct err *
 
 	if (!message)
 		return err_set(reterr, -ENOMEM, "call %s cannot be built", method);
-	r = ctl_json_build(message, &out);
+	r = ctl_json_build(message, LIMIT_CTL_MESSAGE_BYTES, &out);
 	if (r < 0)
 		return err_set(reterr, r, "call %s: %s", method, strerror(-r));
 	while (sent < out.len) {
@@ -78,29 +79,65 @@ static int wait_readable(int fd, int64_t deadline_ms, struct err *reterr)
 	return n > 0 ? 0 : err_set(reterr, -ETIMEDOUT, "no answer in time");
 }
 
-static int reply_read(int fd, int64_t deadline_ms, struct buf *in, size_t *ret_len, struct err *reterr)
+/* An answer may be large: it grows by doubling, and is searched for its NUL once. */
+struct answer {
+	char *data;
+	size_t len, room;
+};
+
+static void auto_answer(struct answer *a)
 {
-	char chunk[READ_CHUNK_BYTES];
-	ssize_t n, frame;
+	free(a->data);
+}
+
+static int answer_room(struct answer *a)
+{
+	size_t room = a->room ? a->room * 2 : READ_CHUNK_BYTES;
+	char *more;
+
+	if (a->len < a->room)
+		return 0;
+	if (a->room > LIMIT_CTL_REPLY_BYTES)
+		return -EMSGSIZE;
+	more = realloc(a->data, room);
+	if (!more)
+		return -ENOMEM;
+	a->data = more;
+	a->room = room;
+	return 0;
+}
+
+/* 1: complete, *ret_len without its NUL. 0: go on. */
+static int answer_more(int fd, struct answer *a, size_t *ret_len, struct err *reterr)
+{
+	const char *nul;
+	ssize_t n;
 	int r;
 
-	while ((frame = ctl_frame((char *) in->data, in->len)) == -EAGAIN) {
+	r = answer_room(a);
+	if (r < 0)
+		return err_set(reterr, r == -EMSGSIZE ? -EBADMSG : r, "an answer larger than %d bytes does not fit", LIMIT_CTL_REPLY_BYTES);
+	n = recv(fd, a->data + a->len, a->room - a->len, 0);
+	if (n < 0 && errno == EINTR)
+		return 0;
+	if (n <= 0)
+		return err_set(reterr, -ECONNRESET, "the daemon closed the connection without an answer");
+	nul = memchr(a->data + a->len, '\0', (size_t) n);
+	a->len += (size_t) n;
+	*ret_len = nul ? (size_t) (nul - a->data) : 0;
+	return nul != NULL;
+}
+
+static int answer_read(int fd, int64_t deadline_ms, struct answer *a, size_t *ret_len, struct err *reterr)
+{
+	int r;
+
+	do {
 		r = wait_readable(fd, deadline_ms, reterr);
-		if (r < 0)
-			return r;
-		n = recv(fd, chunk, sizeof(chunk), 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return err_set(reterr, -ECONNRESET, "the daemon closed the connection without an answer");
-		r = buf_add(in, chunk, (size_t) n);
-		if (r < 0)
-			return r;
-	}
-	if (frame < 0)
-		return err_set(reterr, -EBADMSG, "answer larger than %d bytes", LIMIT_CTL_MESSAGE_BYTES);
-	*ret_len = (size_t) frame;
-	return 0;
+		if (r == 0)
+			r = answer_more(fd, a, ret_len, reterr);
+	} while (r == 0);
+	return r < 0 ? r : 0;
 }
 
 static void text_copy(char *out, size_t size, json_t *object, const char *key)
@@ -134,7 +171,7 @@ int ctl_ask(const char *path, const char *method, json_t *params, int timeout_ms
 	int64_t deadline_ms = clk_boot_ms() + timeout_ms;
 	AUTO(json) json_t *owned = params;
 	AUTO(json) json_t *message = NULL;
-	AUTO(buf) struct buf in = BUF_EMPTY;
+	AUTO(answer) struct answer in = { .data = NULL };
 	AUTO(fd) int fd = -1;
 	size_t len = 0;
 	int r;
@@ -146,10 +183,10 @@ int ctl_ask(const char *path, const char *method, json_t *params, int timeout_ms
 	r = request_send(fd, method, owned, reterr);
 	if (r < 0)
 		return r;
-	r = reply_read(fd, deadline_ms, &in, &len, reterr);
+	r = answer_read(fd, deadline_ms, &in, &len, reterr);
 	if (r < 0)
 		return r;
-	r = ctl_json_parse((char *) in.data, len, &message, reterr);
+	r = ctl_json_parse(in.data, len, &message, reterr);
 	if (r < 0)
 		return r;
 	return reply_judge(message, ret_reply, ret_failure, reterr);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/ctl_internal.h"
+#include "common/limits.h"
 
 #define SERVICE "org.varlink.service"
 #define REPLY_LIMIT_DO "ask for less at once"
@@ -33,11 +34,11 @@ static void call_answer(struct ctl_call *call, json_t *message)
 		return;
 	client->call = NULL;
 	if (!oneway)
-		r = owned ? ctl_json_build(owned, &client->out) : -ENOMEM;
+		r = owned ? ctl_json_build(owned, LIMIT_CTL_REPLY_BYTES, &client->out) : -ENOMEM;
 	if (r == -EMSGSIZE) {
 		AUTO(json) json_t *sorry = json_pack("{s:s, s:{s:s, s:s}}", "error", SERVICE ".ReplyTooLarge", "parameters", "message",
 						     "the answer is too large", "do", REPLY_LIMIT_DO);
-		r = sorry ? ctl_json_build(sorry, &client->out) : -ENOMEM;
+		r = sorry ? ctl_json_build(sorry, LIMIT_CTL_REPLY_BYTES, &client->out) : -ENOMEM;
 	}
 	if (r < 0)
 		client->eof = true; /* no memory for an answer: the closed connection has to say it */

@@ -50,7 +50,7 @@ void ctl_client_rearm(struct ctl_client *client);
 int ctl_address(const char *path, struct sockaddr_un *ret, int *ret_folder_fd, struct err *reterr) CHECKED;
 /* One JSON object, strict, duplicates refused. -EBADMSG. */
 int ctl_json_parse(const char *text, size_t len, json_t **ret, struct err *reterr) CHECKED;
-/* With the NUL at its end. -EMSGSIZE, -ENOMEM. */
-int ctl_json_build(const json_t *message, struct buf *append) CHECKED;
+/* With the NUL at its end. -EMSGSIZE when longer than max, -ENOMEM. */
+int ctl_json_build(const json_t *message, size_t max, struct buf *append) CHECKED;
 
 #endif

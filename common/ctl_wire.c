@@ -38,14 +38,14 @@ int ctl_json_parse(const char *text, size_t len, json_t **ret, struct err *reter
 	return 0;
 }
 
-int ctl_json_build(const json_t *message, struct buf *append)
+int ctl_json_build(const json_t *message, size_t max, struct buf *append)
 {
 	AUTO(mem) char *text = json_dumps(message, JSON_COMPACT);
 	size_t len = text ? strlen(text) : 0;
 
 	if (!text)
 		return -ENOMEM;
-	if (len > LIMIT_CTL_MESSAGE_BYTES)
+	if (len > max)
 		return -EMSGSIZE;
 	return buf_add(append, text, len + 1);
 }

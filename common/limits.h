@@ -16,7 +16,8 @@ enum {
 	LIMIT_LABEL_BYTES = 64,			/* key label, trustpoint and CA names */
 	LIMIT_CONF_BYTES = 256 * 1024,
 	LIMIT_CONF_LINE_BYTES = 4096,
-	LIMIT_CTL_MESSAGE_BYTES = 1024 * 1024,
+	LIMIT_CTL_MESSAGE_BYTES = 1024 * 1024,	/* to a daemon */
+	LIMIT_CTL_REPLY_BYTES = 16 * 1024 * 1024, /* from it: some thousand trustpoints */
 	LIMIT_CTL_CLIENTS = 64,
 	LIMIT_PENDING_REQUESTS = 100000,	/* of one CA */
 	LIMIT_PENDING_PER_ADDRESS = 1000,

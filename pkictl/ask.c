@@ -39,6 +39,12 @@ enum cli_exit cli_print_json(const struct cli *c, const json_t *object)
 	return CLI_OK;
 }
 
+void cli_print_more(const struct cli *c, const json_t *reply, const char *do_text)
+{
+	if (json_is_true(json_object_get(reply, "more")))
+		(void) fprintf(c->io->out, "There are more: %s\n", do_text); /* main checks out at the end */
+}
+
 const char *cli_text(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));

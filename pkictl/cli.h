@@ -63,6 +63,9 @@ enum cli_exit cli_ask_ca(const struct cli *c, const char *name, const char *meth
 /* The CA that is meant: --ca, or the only one that is configured. Owned by the caller. */
 enum cli_exit cli_ca_choose(const struct cli *c, char **ret_name) CHECKED;
 
+/* Says below a table that the answer was cut ("more": true), if it was. */
+void cli_print_more(const struct cli *c, const json_t *reply, const char *do_text);
+
 /* A string of an object, "" when absent; borrowed. */
 const char *cli_text(const json_t *object, const char *key);
 

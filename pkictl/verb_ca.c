@@ -122,6 +122,7 @@ enum cli_exit verb_ca_list(const struct cli *c)
 		table_print(t, c->io->out, c->legend, c->io->colour);
 	else
 		(void) fprintf(c->io->out, "No certificates.\n"); /* main checks out at the end */
+	cli_print_more(c, reply, "these are the newest that fit into one answer.");
 	return CLI_OK;
 }
 

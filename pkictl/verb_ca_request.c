@@ -43,6 +43,7 @@ static enum cli_exit reply_show(const struct cli *c, const json_t *reply)
 		table_print(t, c->io->out, c->legend, c->io->colour);
 	else
 		(void) fprintf(c->io->out, "No requests.\n"); /* main checks out at the end */
+	cli_print_more(c, reply, "grant or reject these first.");
 	return CLI_OK;
 }
 

@@ -53,17 +53,19 @@ static void method_keep(void *userdata, struct ctl_call *call, json_t *params)
 	t.kept = call;
 }
 
+/* As many bytes of text as asked for. */
 static void method_huge(void *userdata, struct ctl_call *call, json_t *params)
 {
-	AUTO(mem) char *text = malloc(LIMIT_CTL_MESSAGE_BYTES + 1);
+	size_t len = (size_t) json_integer_value(json_object_get(params, "bytes"));
+	AUTO(mem) char *text = malloc(len + 1);
 
-	(void) userdata, (void) params; /* too much, always */
+	(void) userdata; /* not needed */
 	if (!text) {
 		ctl_reply(call, NULL);
 		return;
 	}
-	memset(text, 'x', LIMIT_CTL_MESSAGE_BYTES);
-	text[LIMIT_CTL_MESSAGE_BYTES] = '\0';
+	memset(text, 'x', len);
+	text[len] = '\0';
 	ctl_reply(call, json_pack("{s:s}", "text", text));
 }
 
@@ -267,8 +269,14 @@ static void interface_is_described(void)
 
 static void too_large_an_answer_becomes_an_error(void)
 {
-	struct question q = { .method = "org.keyroll.test.Huge" };
+	const size_t frame = sizeof("{\"parameters\":{\"text\":\"\"}}") - 1, largest = LIMIT_CTL_REPLY_BYTES - frame;
+	struct question fits = { .method = "org.keyroll.test.Huge", .params = json_pack("{s:I}", "bytes", (json_int_t) largest) };
+	struct question q = { .method = "org.keyroll.test.Huge", .params = json_pack("{s:I}", "bytes", (json_int_t) largest + 1) };
 
+	CU_ASSERT_EQUAL(ask(&fits), 0);
+	CU_ASSERT_EQUAL(fits.r, 0);
+	CU_ASSERT_EQUAL(json_string_length(json_object_get(fits.reply, "text")), largest);
+	json_decref(fits.reply);
 	CU_ASSERT_EQUAL(ask(&q), 0);
 	CU_ASSERT_EQUAL(q.r, -EREMOTEIO);
 	CU_ASSERT_STRING_EQUAL(q.failure.error, "org.varlink.service.ReplyTooLarge");

@@ -94,6 +94,11 @@ static const struct script server[] = {
 	{ "Rollover", "{\"rollover\":" NEXT_ROOT "}", NULL },
 	{ NULL, NULL, NULL }
 };
+static const struct script crowded[] = {
+	{ "Requests", "{\"more\":true,\"requests\":[" REQUEST("7", "pending", "\"why\":null") "]}", NULL },
+	{ "List", "{\"more\":true,\"certificates\":[" SPOKE("A1") "]}", NULL },
+	{ NULL, NULL, NULL }
+};
 static const struct script server_ended[] = { { "Status", "{\"name\":\"ROOTCA\",\"clock\":\"trusted\",\"ca\":" LIFE("2025-01-01T00:00:00Z", "2026-11-23T14:02:31Z") "}", NULL },
 					      { NULL, NULL, NULL } };
 static const struct script server_dark[] = { { "Status", "{\"name\":\"ROOTCA\",\"clock\":\"untrusted\"}", NULL }, { NULL, NULL, NULL } };
@@ -307,6 +312,16 @@ static const struct golden goldens[] = {
 	  "7   pending   new      CN=spoke-1,OU=CVO  0A1B2C3D     192.0.2.7  2026-11-23 14:00:00  -\n"
 	  "12  rejected  renewal  CN=spoke-1,OU=CVO  0A1B2C3D     192.0.2.7  2026-11-23 14:00:00  by operator\n",
 	  "", "Requests {}\n" },
+	{ "ca requests", crowded, 0,
+	  "ID  STATUS   KIND  SUBJECT            FINGERPRINT  FROM       RECEIVED             SERIAL, WHY\n"
+	  "7   pending  new   CN=spoke-1,OU=CVO  0A1B2C3D     192.0.2.7  2026-11-23 14:00:00  -\n"
+	  "There are more: grant or reject these first.\n",
+	  "", "Requests {}\n" },
+	{ "ca list", crowded, 0,
+	  "SERIAL  SUBJECT            FROM                 UNTIL                REVOKED\n"
+	  "A1      CN=spoke-1,OU=CVO  2026-07-01 00:00:00  2027-07-01 00:00:00  -\n"
+	  "There are more: these are the newest that fit into one answer.\n",
+	  "", "List {}\n" },
 	{ "ca requests --all --no-legend", server, 0,
 	  "7   pending   new      CN=spoke-1,OU=CVO  0A1B2C3D  192.0.2.7  2026-11-23 14:00:00  -\n"
 	  "12  rejected  renewal  CN=spoke-1,OU=CVO  0A1B2C3D  192.0.2.7  2026-11-23 14:00:00  by operator\n",
