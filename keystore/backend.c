@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "common/auto_ssl.h"
+#include "common/fs.h"
 #include "keystore/backend.h"
 #include "keystore/pad.h"
+#include "keystore/seal.h"
 
 const struct backend *backend_get(enum ks_protection p)
 {
@@ -77,38 +79,40 @@ int backend_pkcs8(const EVP_PKEY *key, struct buf *ret, struct err *reterr)
 	return r;
 }
 
-static int throw_away(struct buf *ret_pkcs8, EVP_PKEY **ret_pub, struct err *reterr)
+/* The throw-away key: what lies at path, else a new one. It guards nothing. */
+static EVP_PKEY *throw_away(const char *path, struct buf *ret_pkcs8, struct err *reterr)
 {
-	AUTO(pkey) EVP_PKEY *key = EVP_RSA_gen(2048);
-	unsigned char *der = NULL;
 	const unsigned char *p;
-	int len, r;
+	EVP_PKEY *key = NULL;
 
-	if (!key)
-		return err_from_openssl(reterr, -ENOMEM, "making a key for the probe");
-	r = backend_pkcs8(key, ret_pkcs8, reterr);
-	if (r < 0)
-		return r;
-	len = i2d_PUBKEY(key, &der);
-	p = der;
-	*ret_pub = len > 0 ? d2i_PUBKEY(NULL, &p, len) : NULL;
-	OPENSSL_free(der);
-	return *ret_pub ? 0 : err_from_openssl(reterr, -ENOMEM, "making a key for the probe");
+	if (fs_read(path, SEAL_BLOB_BYTES, ret_pkcs8, NULL) == 0) {
+		p = ret_pkcs8->data;
+		key = d2i_AutoPrivateKey(NULL, &p, (long) ret_pkcs8->len);
+		if (key)
+			return key;
+		(void) err_from_openssl(NULL, -EBADMSG, "probe"); /* damaged: another is as good */
+	}
+	key = EVP_RSA_gen(2048);
+	if (!key || backend_pkcs8(key, ret_pkcs8, reterr) < 0 || fs_write(path, ret_pkcs8->data, ret_pkcs8->len, 0600, reterr) < 0) {
+		EVP_PKEY_free(key);
+		return NULL;
+	}
+	return key;
 }
 
-int backend_probe(struct backend_levels *ret, struct err *reterr)
+int backend_probe(const char *probe_path, struct backend_levels *ret, struct err *reterr)
 {
 	AUTO(buf) struct buf pkcs8 = BUF_SECRET;
-	AUTO(pkey) EVP_PKEY *pub = NULL;
-	int r = throw_away(&pkcs8, &pub, reterr);
+	struct err why = { .code = -ENOMEM, .text = "making the key of the probe" };
+	AUTO(pkey) EVP_PKEY *key = throw_away(probe_path, &pkcs8, &why);
 
-	if (r < 0)
-		return r;
+	if (!key)
+		return err_from_openssl(reterr, why.code, "%s", why.text);
 	*ret = (struct backend_levels){ .why_not = { { .code = 0 } } };
 	for (int p = 0; p < KS_PROTECTION_N_; p++) {
 		const struct backend *b = backend_get(p);
+		int r = b ? b->probe(&pkcs8, key, &ret->why_not[p]) : err_set(&ret->why_not[p], -ENOTSUP, "not built yet");
 
-		r = b ? b->probe(&pkcs8, pub, &ret->why_not[p]) : err_set(&ret->why_not[p], -ENOTSUP, "not built yet");
 		if (r < 0)
 			ret->why_not[p].code = r;
 	}

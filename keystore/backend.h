@@ -38,8 +38,9 @@ extern const struct backend backend_kernel, backend_keyring;
 struct backend_levels { /* what the probes found at start */
 	struct err why_not[KS_PROTECTION_N_]; /* code 0: to be had */
 };
-/* Tries each level with one throw-away key of 2048 bits. -ENOMEM; a level that is not to be had is no error. */
-int backend_probe(struct backend_levels *ret, struct err *reterr) CHECKED;
+/* Tries each level with one throw-away key of 2048 bits, which is kept in probe_path (making one takes a slow router seconds). A level that is not
+ * to be had is no error. -ENOMEM, or why the file cannot be written. */
+int backend_probe(const char *probe_path, struct backend_levels *ret, struct err *reterr) CHECKED;
 /* The level named, or the best under AUTO. -ENOTSUP with the reason. */
 int backend_choose(const struct backend_levels *l, enum ks_protection wanted, const struct backend **ret, struct err *reterr) CHECKED;
 const struct backend *backend_get(enum ks_protection p); /* NULL: not built */

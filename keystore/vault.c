@@ -420,9 +420,10 @@ static int secret_unsealed(struct vault *v, struct err *reterr)
 int vault_open(const char *dir, enum ks_protection protection, bool sealing, bool keep_parsed, vault_say_fn say, struct vault **ret, struct err *reterr)
 {
 	AUTO(vault) struct vault *v = calloc(1, sizeof(*v));
+	AUTO(mem) char *probe_path = NULL;
 	int r;
 
-	if (!v)
+	if (!v || asprintf(&probe_path, "%s/probe.der", dir) < 0)
 		return -ENOMEM;
 	v->sealing = sealing;
 	v->keep_parsed = keep_parsed;
@@ -435,7 +436,7 @@ int vault_open(const char *dir, enum ks_protection protection, bool sealing, boo
 	if (r == 0)
 		r = sealing ? seal_open(dir, &v->seal, reterr) : secret_unsealed(v, reterr);
 	if (r == 0)
-		r = backend_probe(&v->levels, reterr);
+		r = backend_probe(probe_path, &v->levels, reterr);
 	if (r == 0)
 		r = backend_choose(&v->levels, protection, &v->backend, reterr);
 	if (r == 0)

@@ -1,6 +1,7 @@
 /* A custodian for tests: see keyd_fixture.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <keyutils.h>
 #include <openssl/x509.h>
 #include <poll.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 
 #include "common/auto_ssl.h"
 #include "common/fs.h"
+#include "common/x509facts.h"
 #include "tests/keyd_fixture.h"
 
 static bool conf_write(const struct keyd *k, const char *conf)
@@ -103,6 +105,42 @@ int keyd_teardown(struct keyd *k, const char *const *labels)
 	r = reap(k);
 	(void) close(k->listen_fd);
 	return fs_remove_tree(k->root, NULL) < 0 || bad ? -1 : r;
+}
+
+static bool ring_empty(key_serial_t ring)
+{
+	void *list = NULL;
+	int bytes = keyctl_read_alloc(ring, &list);
+	const key_serial_t *ids = list;
+	bool ok = bytes >= 0;
+
+	for (size_t i = 0; ok && i < (size_t) bytes / sizeof(*ids); i++)
+		ok = keyctl_invalidate(ids[i]) == 0;
+	free(list);
+	return ok;
+}
+
+bool keyd_rings_empty(const struct keyd *k)
+{
+	char path[128], hash[X509F_SHA256_HEX], name[80];
+	long anchor;
+
+	(void) snprintf(path, sizeof(path), "%s/var/lib/keyroll/keyd", k->root);
+	sha256_hex(path, strlen(path), hash);
+	(void) snprintf(name, sizeof(name), "keyroll:%.24s", hash);
+	if (keyctl_join_session_keyring(NULL) < 0 || keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_SESSION_KEYRING) < 0)
+		return false;
+	anchor = keyctl_search(KEY_SPEC_USER_KEYRING, "keyring", name, 0);
+	for (int i = 0; anchor >= 0 && i < KS_SLOT_N_; i++) {
+		char slot[96];
+		long ring;
+
+		(void) snprintf(slot, sizeof(slot), "%s.%s", name, ks_slot_name((enum ks_slot) i));
+		ring = keyctl_search((key_serial_t) anchor, "keyring", slot, 0);
+		if (ring < 0 || !ring_empty((key_serial_t) ring))
+			return false;
+	}
+	return anchor >= 0;
 }
 
 int keyd_make(struct ks *ks, const struct ks_spec *spec, char spki[KS_SPKI_HEX], struct err *reterr)

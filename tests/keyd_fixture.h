@@ -22,6 +22,8 @@ bool keyd_start(struct keyd *k);
 void keyd_signal(struct keyd *k, int sig); /* and waits for its end */
 /* Deletes the labels (NULL-terminated), ends the custodian, removes the folder: no key and no keyring stays behind. 0, or its exit status. */
 int keyd_teardown(struct keyd *k, const char *const *labels);
+/* Invalidates every key in the custodian's slot rings, as a reboot does. */
+bool keyd_rings_empty(const struct keyd *k);
 /* ks_generate to its end. */
 int keyd_make(struct ks *ks, const struct ks_spec *spec, char spki[KS_SPKI_HEX], struct err *reterr);
 /* Signs SHA-256 of a text with the handle and verifies with the default provider's public key. */

@@ -1,0 +1,376 @@
+/* What the door promises, asked of each backend in turn: the same assertions for all. KEYROLL_BACKENDS ("kernel keyring") names those to run, which
+ * must then be there; without it each that this machine lacks is skipped with its reason, and one at least must run. */
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <signal.h>
+#include <string.h>
+
+#include "common/auto_ssl.h"
+#include "common/fs.h"
+#include "keystore/custody_conn.h"
+#include "tests/keyd_fixture.h"
+#include "tests/test_main.h"
+
+static struct keyd keyd;
+static struct ks *ks;
+static enum ks_protection level;
+static bool there;
+static int levels_run;
+
+/* ---- the suites' fixture: one custodian for each backend */
+
+/* In a test that needs the level: leaves it, saying so, where the level is absent. */
+#define NEED_LEVEL()                       \
+	do {                               \
+		if (!there) {              \
+			printf("(skipped) "); \
+			return;            \
+		}                          \
+	} while (0)
+
+static bool listed(const char *list, const char *name)
+{
+	return list && strstr(list, name) != NULL;
+}
+
+static int suite_setup(enum ks_protection p)
+{
+	struct ks_spec spec = { .label = "probe", .slot = KS_SLOT_ACTIVE, .bits = 2048, .protection = p };
+	struct err e = { .code = 0 };
+	char spki[KS_SPKI_HEX];
+	const char *list = getenv("KEYROLL_BACKENDS");
+	int r;
+
+	level = p;
+	there = false;
+	if (list && !listed(list, ks_protection_name(p))) {
+		printf("\n  level %s is not asked for\n", ks_protection_name(p));
+		return 0;
+	}
+	if (!keyd_setup(&keyd, NULL) || ks_open(keyd.socket, &ks, &e) < 0)
+		return 1;
+	r = keyd_make(ks, &spec, spki, &e);
+	there = r == 0;
+	if (r == -ENOTSUP && !list) {
+		printf("\n  skipped: %s\n", e.text);
+		return 0;
+	}
+	if (!there) {
+		printf("\n  level %s: %s\n", ks_protection_name(p), e.text);
+		return 1;
+	}
+	levels_run++;
+	return ks_delete(ks, "probe", NULL, &e) < 0;
+}
+
+static int setup_kernel(void)
+{
+	return suite_setup(KS_PROTECTION_KERNEL);
+}
+
+static int setup_keyring(void)
+{
+	return suite_setup(KS_PROTECTION_KEYRING);
+}
+
+static int teardown(void)
+{
+	static const char *const labels[] = { "tp", "other", "probe", NULL };
+
+	if (!ks)
+		return 0;
+	ks_close(ks);
+	ks = NULL;
+	return keyd_teardown(&keyd, labels);
+}
+
+static int make(const char *label, enum ks_slot slot, int bits, char spki[KS_SPKI_HEX])
+{
+	struct ks_spec spec = { .label = label, .slot = slot, .bits = bits, .protection = level };
+
+	return keyd_make(ks, &spec, spki, NULL);
+}
+
+static int load(const char *label, enum ks_slot slot, const char *spki, struct ks_key *facts)
+{
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	int r = ks_load(ks, label, slot, spki, &key, facts, NULL);
+
+	if (r == 0 && !keyd_key_works(key))
+		r = -EIO;
+	ERR_clear_error();
+	return r;
+}
+
+static bool slot_is(enum ks_slot slot, const char *spki)
+{
+	struct ks_key facts;
+
+	return load("tp", slot, NULL, &facts) == 0 && strcmp(facts.spki, spki) == 0 && facts.slot == slot && facts.protection == level;
+}
+
+/* ---- what is promised */
+
+static void test_generate(void)
+{
+	struct ks_key facts;
+	char spki[KS_SPKI_HEX], again[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	CU_ASSERT_EQUAL(load("tp", KS_SLOT_ACTIVE, NULL, NULL), -ENOKEY);
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
+	CU_ASSERT_EQUAL(load("tp", KS_SLOT_ACTIVE, NULL, &facts), 0);
+	CU_ASSERT_STRING_EQUAL(facts.spki, spki);
+	CU_ASSERT_EQUAL(facts.bits, 2048);
+	CU_ASSERT_EQUAL(facts.protection, level);
+	CU_ASSERT_STRING_EQUAL(facts.at_rest, "file");
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, again), -EEXIST);
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, spki));
+	CU_ASSERT_EQUAL(load("tp", KS_SLOT_SHADOW, spki, NULL), 0); /* by its public key, whatever slot is said */
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+	CU_ASSERT_EQUAL(load("tp", KS_SLOT_ACTIVE, NULL, NULL), -ENOKEY);
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+}
+
+static void test_refused(void)
+{
+	static const struct { const char *why; struct ks_spec spec; int want; } rows[] = {
+		{ "1024 bits", { .label = "tp", .bits = 1024 }, -EINVAL },
+		{ "8192 bits", { .label = "tp", .bits = 8192 }, -EINVAL },
+		{ "slot previous", { .label = "tp", .slot = KS_SLOT_PREVIOUS, .bits = 2048 }, -EINVAL },
+		{ "a label with a slash", { .label = "a/b", .bits = 2048 }, -EINVAL },
+		{ "a label that starts with a dot", { .label = ".tp", .bits = 2048 }, -EINVAL },
+		{ "the kernel's search syntax", { .label = "id:tp", .bits = 2048 }, -EINVAL },
+		{ "a token, which is not built", { .label = "tp", .bits = 2048, .protection = KS_PROTECTION_TOKEN }, -ENOTSUP },
+	};
+	char spki[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int r = keyd_make(ks, &rows[i].spec, spki, NULL);
+
+		if (r != rows[i].want)
+			printf("%s: %d\n", rows[i].why, r);
+		CU_ASSERT_EQUAL(r, rows[i].want);
+	}
+}
+
+static void test_sizes(void)
+{
+	static const int sizes[] = { 2048, 3072, 4096 };
+	struct ks_key facts;
+	char spki[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		CU_ASSERT_EQUAL(make("other", KS_SLOT_ACTIVE, sizes[i], spki), 0);
+		CU_ASSERT_EQUAL(load("other", KS_SLOT_ACTIVE, NULL, &facts), 0);
+		CU_ASSERT_EQUAL(facts.bits, sizes[i]);
+		CU_ASSERT_EQUAL(ks_delete(ks, "other", spki, NULL), 0);
+	}
+}
+
+static void test_promote(void)
+{
+	char a[KS_SPKI_HEX], b[KS_SPKI_HEX], c[KS_SPKI_HEX];
+	AUTO(pkey) EVP_PKEY *handle = NULL;
+
+	NEED_LEVEL();
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
+	CU_ASSERT_EQUAL(ks_promote(ks, "tp", b, NULL), 0);
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, b));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_PREVIOUS, a));
+	CU_ASSERT_EQUAL(load("tp", KS_SLOT_SHADOW, NULL, NULL), -ENOKEY);
+	CU_ASSERT_TRUE(keyd_key_works(handle)); /* bound to its public key, it works from previous */
+	CU_ASSERT_EQUAL(ks_promote(ks, "tp", b, NULL), 0);
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_PREVIOUS, a));
+	CU_ASSERT_EQUAL(ks_promote(ks, "tp", a, NULL), -ENOKEY);
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, c), 0);
+	CU_ASSERT_EQUAL(ks_promote(ks, "tp", c, NULL), 0);
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, c));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_PREVIOUS, b));
+	CU_ASSERT_EQUAL(load("tp", KS_SLOT_ACTIVE, a, NULL), -ENOKEY);
+	CU_ASSERT_FALSE(keyd_key_works(handle));
+	ERR_clear_error();
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", b, NULL), 0);
+	CU_ASSERT_EQUAL(load("tp", KS_SLOT_PREVIOUS, NULL, NULL), -ENOKEY);
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, c));
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+}
+
+static void test_decrypt(void)
+{
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	AUTO(pkey_ctx) EVP_PKEY_CTX *enc = NULL;
+	AUTO(pkey_ctx) EVP_PKEY_CTX *dec = NULL;
+	unsigned char cipher[256], plain[256];
+	char spki[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &key, NULL, NULL), 0);
+	enc = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	dec = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	CU_ASSERT_EQUAL(EVP_PKEY_encrypt_init(enc), 1);
+	CU_ASSERT_EQUAL(EVP_PKEY_decrypt_init(dec), 1);
+	for (size_t len = 0; len <= 245; len += 35) {
+		unsigned char text[256];
+		size_t c_len = sizeof(cipher), p_len = sizeof(plain);
+
+		CU_ASSERT_EQUAL(RAND_bytes(text, sizeof(text)), 1);
+		CU_ASSERT_EQUAL(EVP_PKEY_encrypt(enc, cipher, &c_len, text, len), 1);
+		CU_ASSERT_EQUAL(EVP_PKEY_decrypt(dec, plain, &p_len, cipher, c_len), 1);
+		CU_ASSERT_EQUAL(p_len, len);
+		CU_ASSERT_EQUAL(memcmp(plain, text, len), 0);
+	}
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+	CU_ASSERT_NOT_EQUAL(EVP_PKEY_decrypt(dec, plain, &(size_t){ sizeof(plain) }, cipher, sizeof(cipher)), 1);
+	ERR_clear_error();
+}
+
+/* Zero and one stay what they are under RSA; from 6.12 the kernel refuses zero. A peer may send either, and sees nothing special. */
+static void test_trivial_ciphertexts(void)
+{
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	AUTO(pkey_ctx) EVP_PKEY_CTX *dec = NULL;
+	char spki[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &key, NULL, NULL), 0);
+	dec = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	CU_ASSERT_EQUAL(EVP_PKEY_decrypt_init(dec), 1);
+	for (unsigned char n = 0; n < 3; n++) {
+		unsigned char cipher[256] = { 0 }, plain[256];
+		size_t len = sizeof(plain);
+
+		cipher[255] = n;
+		CU_ASSERT_EQUAL(EVP_PKEY_decrypt(dec, plain, &len, cipher, sizeof(cipher)), 1);
+	}
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+}
+
+/* ---- death of the custodian */
+
+static void test_restart(void)
+{
+	AUTO(pkey) EVP_PKEY *handle = NULL;
+	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
+	keyd_signal(&keyd, SIGKILL);
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(keyd_key_works(handle));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, a));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_SHADOW, b));
+	keyd_signal(&keyd, SIGTERM);
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, a));
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+}
+
+/* The machine was started anew: the keyrings are empty, the sealed copies are there. */
+static void test_reboot(void)
+{
+	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
+	keyd_signal(&keyd, SIGKILL);
+	CU_ASSERT_TRUE(keyd_rings_empty(&keyd));
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, a));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_SHADOW, b));
+	CU_ASSERT_TRUE(keyd_rings_empty(&keyd)); /* and under the custodian's feet: the key is restored at its next use */
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, a));
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+}
+
+/* A crash between the label's file and the keyrings: the file says promoted, the rings do not know yet; and the other way round. */
+static void test_promotion_halfway(void)
+{
+	AUTO(buf) struct buf before = BUF_EMPTY;
+	AUTO(buf) struct buf after = BUF_EMPTY;
+	AUTO(mem) char *path = NULL;
+	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	CU_ASSERT_TRUE(asprintf(&path, "%s/var/lib/keyroll/keyd/tp.keys", keyd.root) > 0);
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
+	CU_ASSERT_EQUAL(fs_read(path, 65536, &before, NULL), 0);
+	CU_ASSERT_EQUAL(ks_promote(ks, "tp", b, NULL), 0);
+	CU_ASSERT_EQUAL(fs_read(path, 65536, &after, NULL), 0);
+	keyd_signal(&keyd, SIGKILL); /* the rings are promoted, the file is set back */
+	CU_ASSERT_EQUAL(fs_write(path, before.data, before.len, 0600, NULL), 0);
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, a));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_SHADOW, b));
+	keyd_signal(&keyd, SIGKILL); /* now the file is promoted, and the rings are not */
+	CU_ASSERT_EQUAL(fs_write(path, after.data, after.len, 0600, NULL), 0);
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, b));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_PREVIOUS, a));
+	CU_ASSERT_EQUAL(ks_promote(ks, "tp", b, NULL), 0);
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+}
+
+/* Killed at a moment that the test does not choose: whatever it was doing, afterwards the promotion is done by asking again. */
+static void test_promotion_killed(void)
+{
+	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	for (int i = 0; i < 2; i++) {
+		int fd = -1;
+		struct custody_msg m = { .op = CUSTODY_OP_PROMOTE, .id = 1, .label = "tp", .body = BUF_EMPTY };
+
+		CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
+		CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
+		strcpy(m.spki, b);
+		CU_ASSERT_EQUAL(custody_connect(keyd.socket, &fd, NULL), 0);
+		CU_ASSERT_EQUAL(custody_msg_send(fd, &m, NULL), 0);
+		keyd_signal(&keyd, SIGKILL);
+		auto_fd(&fd);
+		CU_ASSERT_TRUE(keyd_start(&keyd));
+		CU_ASSERT_EQUAL(ks_promote(ks, "tp", b, NULL), 0);
+		CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, b));
+		CU_ASSERT_TRUE(slot_is(KS_SLOT_PREVIOUS, a));
+		CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+	}
+}
+
+static CU_TestInfo tests[] = {
+	{ "a key is made once, found and destroyed", test_generate },
+	{ "what is refused", test_refused },
+	{ "2048, 3072 and 4096 bits", test_sizes },
+	{ "promotion: shadow, active, previous, gone", test_promote },
+	{ "decryption gives the text back", test_decrypt },
+	{ "trivial ciphertexts are nothing special", test_trivial_ciphertexts },
+	{ "keys survive the custodian's death", test_restart },
+	{ "keys survive a reboot", test_reboot },
+	{ "a promotion cut in two is mended", test_promotion_halfway },
+	{ "a promotion under kill is repeated", test_promotion_killed },
+	CU_TEST_INFO_NULL,
+};
+
+static void test_some_level(void)
+{
+	CU_ASSERT_TRUE(levels_run > 0);
+}
+
+static CU_TestInfo tests_end[] = { { "one level at least was there", test_some_level }, CU_TEST_INFO_NULL };
+
+CU_SuiteInfo test_suites[] = {
+	{ "level kernel", setup_kernel, teardown, NULL, NULL, tests },
+	{ "level keyring", setup_keyring, teardown, NULL, NULL, tests },
+	{ "levels", NULL, NULL, NULL, NULL, tests_end },
+	CU_SUITE_INFO_NULL,
+};
