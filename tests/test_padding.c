@@ -1,0 +1,231 @@
+/* Our paddings against OpenSSL's verification and encryption, and against broken twins. */
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <string.h>
+
+#include "common/auto_ssl.h"
+#include "keystore/backend.h"
+#include "keystore/pad.h"
+#include "tests/test_main.h"
+
+static EVP_PKEY *keys[4];
+static const int sizes[] = { 2048, 3072, 2047, 2041 }; /* odd ones: PSS has a bit or a byte less than the modulus */
+
+static int setup(void)
+{
+	for (size_t i = 0; i < 4; i++)
+		if (!(keys[i] = EVP_RSA_gen((unsigned) sizes[i])))
+			return 1;
+	return 0;
+}
+
+static int teardown(void)
+{
+	for (size_t i = 0; i < 4; i++)
+		EVP_PKEY_free(keys[i]);
+	return 0;
+}
+
+static bool raw(EVP_PKEY *key, const uint8_t *in, uint8_t *out, size_t k)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	size_t len = k;
+
+	return ctx && EVP_PKEY_decrypt_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) == 1 &&
+	       EVP_PKEY_decrypt(ctx, out, &len, in, k) == 1 && len == k;
+}
+
+static bool verifies(EVP_PKEY *key, const EVP_MD *md, int padding, int salt_len, const uint8_t *sig, size_t k, const uint8_t *digest)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	bool ok = ctx && EVP_PKEY_verify_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, padding) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, md) == 1 &&
+		  (padding != RSA_PKCS1_PSS_PADDING || EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, salt_len) == 1) &&
+		  EVP_PKEY_verify(ctx, sig, k, digest, (size_t) EVP_MD_get_size(md)) == 1;
+
+	ERR_clear_error();
+	return ok;
+}
+
+static const char *const digests[] = { "SHA1", "SHA224", "SHA256", "SHA384", "SHA512" };
+
+static void test_pkcs1_sign(void)
+{
+	for (size_t i = 0; i < 4; i++)
+		for (size_t d = 0; d < 5; d++) {
+			size_t k = ((size_t) sizes[i] + 7) / 8;
+			const EVP_MD *md = pad_digest(digests[d]);
+			uint8_t digest[64], em[PAD_K_MAX], sig[PAD_K_MAX];
+
+			CU_ASSERT_EQUAL(RAND_bytes(digest, sizeof(digest)), 1);
+			CU_ASSERT_EQUAL(pad_pkcs1_sign(md, digest, (size_t) EVP_MD_get_size(md), em, k, NULL), 0);
+			CU_ASSERT_TRUE(raw(keys[i], em, sig, k));
+			CU_ASSERT_TRUE(verifies(keys[i], md, RSA_PKCS1_PADDING, 0, sig, k, digest));
+			digest[0] ^= 1;
+			CU_ASSERT_FALSE(verifies(keys[i], md, RSA_PKCS1_PADDING, 0, sig, k, digest));
+		}
+}
+
+static void test_pss_sign(void)
+{
+	for (size_t i = 0; i < 4; i++)
+		for (size_t d = 0; d < 5; d++)
+			for (int which = 0; which < 3; which++) {
+				size_t k = ((size_t) sizes[i] + 7) / 8;
+				const EVP_MD *md = pad_digest(digests[d]);
+				size_t h = (size_t) EVP_MD_get_size(md), most = ((size_t) sizes[i] - 1 + 7) / 8 - h - 2;
+				size_t salt_len = which == 0 ? 0 : which == 1 ? h : most;
+				uint8_t digest[64], salt[PAD_K_MAX], em[PAD_K_MAX], sig[PAD_K_MAX];
+
+				CU_ASSERT_EQUAL(RAND_bytes(digest, sizeof(digest)), 1);
+				CU_ASSERT_EQUAL(RAND_bytes(salt, sizeof(salt)), 1);
+				CU_ASSERT_EQUAL(pad_pss_sign(md, digest, h, salt, salt_len, sizes[i], em, k, NULL), 0);
+				CU_ASSERT_TRUE(raw(keys[i], em, sig, k));
+				CU_ASSERT_TRUE(verifies(keys[i], md, RSA_PKCS1_PSS_PADDING, (int) salt_len, sig, k, digest));
+				CU_ASSERT_FALSE(verifies(keys[i], md, RSA_PKCS1_PSS_PADDING, (int) salt_len + 1, sig, k, digest));
+				CU_ASSERT_EQUAL(pad_pss_sign(md, digest, h, salt, most + 1, sizes[i], em, k, NULL), -EINVAL);
+			}
+}
+
+static void test_sign_refused(void)
+{
+	uint8_t digest[64] = { 0 }, em[PAD_K_MAX];
+	const EVP_MD *sha256 = pad_digest("SHA256");
+
+	CU_ASSERT_PTR_NULL(pad_digest("MD5"));
+	CU_ASSERT_PTR_NULL(pad_digest("nonsense"));
+	CU_ASSERT_EQUAL(pad_pkcs1_sign(sha256, digest, 31, em, 256, NULL), -EINVAL);
+	CU_ASSERT_EQUAL(pad_pkcs1_sign(sha256, digest, 33, em, 256, NULL), -EINVAL);
+	CU_ASSERT_EQUAL(pad_pkcs1_sign(sha256, digest, 32, em, 51 + 10, NULL), -EINVAL);
+	CU_ASSERT_EQUAL(pad_pkcs1_sign(sha256, digest, 32, em, 51 + 11, NULL), 0);
+	CU_ASSERT_EQUAL(pad_pkcs1_sign(NULL, digest, 32, em, 256, NULL), -EINVAL);
+	CU_ASSERT_EQUAL(pad_pss_sign(sha256, digest, 32, digest, 32, 2048, em, 255, NULL), -EINVAL);
+}
+
+/* ---- opening */
+
+static const uint8_t reject_key[PAD_REJECT_BYTES] = { 1, 2, 3 };
+
+static void test_open_encrypted(void)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, keys[0], NULL);
+	uint8_t text[256], cipher[256], em[256], out[256];
+
+	CU_ASSERT_EQUAL(RAND_bytes(text, sizeof(text)), 1);
+	CU_ASSERT_EQUAL(EVP_PKEY_encrypt_init(ctx), 1);
+	for (size_t len = 0; len <= 245; len++) {
+		size_t c_len = sizeof(cipher), got = 999;
+
+		CU_ASSERT_EQUAL(EVP_PKEY_encrypt(ctx, cipher, &c_len, text, len), 1);
+		CU_ASSERT_TRUE(raw(keys[0], cipher, em, 256));
+		CU_ASSERT_EQUAL(pad_pkcs1_open(em, 256, reject_key, cipher, out, &got), 0);
+		CU_ASSERT_EQUAL(got, len);
+		CU_ASSERT_EQUAL(memcmp(out, text, len), 0);
+	}
+}
+
+struct twin {
+	const char *why;
+	size_t at;
+	uint8_t byte;
+	bool good;
+};
+
+static void test_open_twins(void)
+{
+	/* 00 02, 16 bytes of 11, 00 at 18, then text: one byte changed */
+	static const struct twin rows[] = {
+		{ "nothing", 5, 0x11, true },	      { "first byte is not 0", 0, 0x01, false },   { "type 1", 1, 0x01, false },
+		{ "type 0", 1, 0x00, false },	      { "padding of 7 bytes", 9, 0x00, false },	   { "padding of 8 bytes", 10, 0x00, true },
+		{ "padding of no bytes", 2, 0x00, false }, { "a zero in the text", 40, 0x00, true },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t em[256], cipher[256] = { 0 }, out[256];
+		size_t zero = rows[i].byte == 0 && rows[i].at < 18 ? rows[i].at : 18, len = 999;
+		bool same;
+
+		memset(em, 0x11, sizeof(em));
+		em[0] = 0;
+		em[1] = 2;
+		em[18] = 0;
+		em[rows[i].at] = rows[i].byte;
+		cipher[0] = (uint8_t) i;
+		CU_ASSERT_EQUAL(pad_pkcs1_open(em, 256, reject_key, cipher, out, &len), 0);
+		same = len == 256 - zero - 1 && memcmp(out, em + zero + 1, len) == 0;
+		if (same != rows[i].good)
+			printf("%s\n", rows[i].why);
+		CU_ASSERT_EQUAL(same, rows[i].good);
+		CU_ASSERT_TRUE(len <= 245);
+	}
+}
+
+static void test_open_no_end(void)
+{
+	uint8_t em[256], cipher[256] = { 9 }, out[256];
+	size_t len = 999;
+
+	memset(em, 0x55, sizeof(em));
+	em[0] = 0;
+	em[1] = 2;
+	CU_ASSERT_EQUAL(pad_pkcs1_open(em, 256, reject_key, cipher, out, &len), 0);
+	CU_ASSERT_TRUE(len <= 245);
+	CU_ASSERT_TRUE(len == 0 || memcmp(out, em + 256 - len, len) != 0);
+}
+
+/* The false text depends on key and ciphertext, not on what the padding was. */
+static void test_rejection(void)
+{
+	static const uint8_t other_key[PAD_REJECT_BYTES] = { 4 };
+	uint8_t bad1[256] = { 1 }, bad2[256] = { 0, 7 }, cipher[256] = { 1 }, a[256], b[256];
+	size_t a_len, b_len, lengths = 0, before = 0;
+
+	CU_ASSERT_EQUAL(pad_pkcs1_open(bad1, 256, reject_key, cipher, a, &a_len), 0);
+	CU_ASSERT_EQUAL(pad_pkcs1_open(bad2, 256, reject_key, cipher, b, &b_len), 0);
+	CU_ASSERT_TRUE(a_len == b_len && memcmp(a, b, a_len) == 0);
+	CU_ASSERT_EQUAL(pad_pkcs1_open(bad1, 256, other_key, cipher, b, &b_len), 0);
+	CU_ASSERT_FALSE(a_len == b_len && memcmp(a, b, a_len) == 0);
+	for (int i = 0; i < 64; i++) { /* lengths spread, as a text's would */
+		cipher[1] = (uint8_t) i;
+		CU_ASSERT_EQUAL(pad_pkcs1_open(bad1, 256, reject_key, cipher, b, &b_len), 0);
+		CU_ASSERT_TRUE(b_len <= 245);
+		lengths += b_len != before;
+		before = b_len;
+	}
+	CU_ASSERT_TRUE(lengths > 48);
+}
+
+/* A fault in the private operation must not get out. */
+static int wrong_op(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
+{
+	(void) key;
+	(void) reterr;
+	memcpy(out, in, k);
+	out[k - 1] ^= 1;
+	return 0;
+}
+
+static void test_fault_withheld(void)
+{
+	static const struct backend faulty = { .private_op = wrong_op };
+	struct backend_key key = { .bits = 2048, .pub = keys[0] };
+	uint8_t in[256] = { 0, 1 }, out[256];
+	static const uint8_t zero[256];
+
+	CU_ASSERT_EQUAL(backend_private(&faulty, &key, in, out, sizeof(in), NULL), -EIO);
+	CU_ASSERT_EQUAL(memcmp(out, zero, sizeof(out)), 0);
+}
+
+static CU_TestInfo tests[] = {
+	{ "PKCS#1 v1.5 signatures verify with OpenSSL", test_pkcs1_sign },
+	{ "PSS signatures verify with OpenSSL", test_pss_sign },
+	{ "what cannot be padded is refused", test_sign_refused },
+	{ "what OpenSSL encrypts is opened, every length", test_open_encrypted },
+	{ "one broken byte gives a false text", test_open_twins },
+	{ "padding without an end gives a false text", test_open_no_end },
+	{ "the false text is fixed by key and ciphertext", test_rejection },
+	{ "a wrong result is withheld", test_fault_withheld },
+	CU_TEST_INFO_NULL,
+};
+
+CU_SuiteInfo test_suites[] = { { "paddings", setup, teardown, NULL, NULL, tests }, CU_SUITE_INFO_NULL };
