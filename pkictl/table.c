@@ -99,6 +99,11 @@ static void cell_print(const struct cell *cell, size_t width, bool last, FILE *o
 	(void) fprintf(out, "%s%s%s%*s", paint ? on[cell->colour] : "", cell->text, paint ? "\033[0m" : "", pad, ""); /* main checks out at the end */
 }
 
+bool table_is_empty(const struct table *t)
+{
+	return t->n == 0;
+}
+
 void table_print(const struct table *t, FILE *out, bool legend, bool colour)
 {
 	size_t widths[COLUMNS_MAX], i;

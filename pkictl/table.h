@@ -21,6 +21,7 @@ AUTO_DEFINE(table, struct table *, table_free);
 int table_add(struct table *t, const char *text) CHECKED;
 int table_add_coloured(struct table *t, const char *text, enum table_colour colour) CHECKED;
 
+bool table_is_empty(const struct table *t);
 void table_print(const struct table *t, FILE *out, bool legend, bool colour);
 
 #endif

@@ -69,6 +69,20 @@ static void remark(const struct cli *c, const json_t *one, const char *key, cons
 	(void) fputc('\n', c->io->out); /* as above */
 }
 
+/* A trustpoint that waits for the operator says what it waits for. */
+static void hold_remark(const struct cli *c, const json_t *one)
+{
+	const char *hold = cli_text(one, "hold"), *name = cli_text(one, "name");
+	const char *verb = strcmp(cli_text(one, "status"), "unauthenticated") == 0 ? "authenticate" : "enroll";
+
+	if (!hold[0] || strcmp(hold, "none") == 0)
+		return;
+	if (strcmp(hold, "rejected") == 0)
+		(void) fprintf(c->io->out, "%s: the CA rejected the request: ask its operator, then: pkictl %s %s\n", name, verb, name); /* main checks */
+	else
+		(void) fprintf(c->io->out, "%s: waits for: pkictl %s %s\n", name, verb, name); /* main checks */
+}
+
 static enum cli_exit table_show(const struct cli *c, const json_t *reply)
 {
 	static const char *const headings[] = { "TRUSTPOINT", "STATUS", "SUBJECT", "EXPIRES", "LEFT", "NEXT", "KEY", NULL };
@@ -88,7 +102,7 @@ static enum cli_exit table_show(const struct cli *c, const json_t *reply)
 		(void) fprintf(c->io->out, "The clock is not trusted: no certificate timer is armed.\n"); /* as above */
 	json_array_foreach(all, i, one) {
 		remark(c, one, "config_error", "configuration: ");
-		remark(c, one, "hold", "waits for the operator: ");
+		hold_remark(c, one);
 		remark(c, one, "last_error", "last error: ");
 	}
 	return CLI_OK;
@@ -173,6 +187,9 @@ enum cli_exit verb_list(const struct cli *c)
 		return cli_fail(c, CLI_FAILED, "free some memory", "out of memory");
 	if (c->json)
 		return cli_print_json(c, out);
-	table_print(t, c->io->out, c->legend, false);
+	if (table_is_empty(t))
+		(void) fprintf(c->io->out, "No certificates.\n"); /* main checks out at the end */
+	else
+		table_print(t, c->io->out, c->legend, false);
 	return CLI_OK;
 }

@@ -42,6 +42,15 @@ struct golden {
 static const struct script fleet[] = { { "Status", STATUS(EAP "," IPSEC, "trusted"), NULL }, { NULL, NULL, NULL } };
 static const struct script eap_only[] = { { "Status", STATUS(EAP, "trusted"), NULL }, { NULL, NULL, NULL } };
 static const struct script dark[] = { { "Status", STATUS(EAP, "untrusted"), NULL }, { NULL, NULL, NULL } };
+static const struct script waiting[] = {
+	{ "Status",
+	  STATUS("{\"name\":\"a\",\"status\":\"unauthenticated\",\"hold\":\"operator\"},{\"name\":\"b\",\"status\":\"authenticated\",\"hold\":\"operator\"},"
+		 "{\"name\":\"c\",\"status\":\"held\",\"hold\":\"rejected\"},"
+		 "{\"name\":\"d\",\"status\":\"disabled\",\"config_error\":\"d.conf:2: bad\"}",
+		 "untrusted"),
+	  NULL },
+	{ NULL, NULL, NULL }
+};
 static const struct script empty[] = { { "Status", STATUS("", "trusted"), NULL }, { "Timers", "{\"timers\":[]}", NULL }, { NULL, NULL, NULL } };
 static const struct script old_daemon[] = { { "Status", "{}", NULL }, { NULL, NULL, NULL } };
 static const struct script refusing[] = { { "Status", NULL, "NoSuchTrustpoint" },    { "Enroll", NULL, "ClockNotTrusted" },
@@ -156,6 +165,21 @@ static const struct golden goldens[] = {
 	  "", "Status {}\n" },
 	{ "list --json=short e*", fleet, 0,
 	  "{\"certificates\":[{\"serial\":\"1\",\"subject\":\"CN=RootCA,O=Example\",\"issuer\":\"CN=RootCA,O=Example\",\"not_before\":\"2026-01-01T00:00:00Z\",\"not_after\":\"2028-01-01T00:00:00Z\",\"sha256\":\"" FP "\",\"spki\":\"" FP_OTHER "\",\"trustpoint\":\"eap\",\"slot\":\"ca\"},{\"serial\":\"A1\",\"subject\":\"CN=spoke-1,OU=CVO\",\"issuer\":\"CN=RootCA,O=Example\",\"not_before\":\"2026-07-01T00:00:00Z\",\"not_after\":\"2027-07-01T00:00:00Z\",\"sha256\":\"" FP "\",\"spki\":\"" FP_OTHER "\",\"trustpoint\":\"eap\",\"slot\":\"id\"}]}\n",
+	  "", "Status {}\n" },
+	{ "list", empty, 0,
+	  "No certificates.\n",
+	  "", "Status {}\n" },
+	{ "status", waiting, 7,
+	  "TRUSTPOINT  STATUS           SUBJECT  EXPIRES  LEFT  NEXT  KEY\n"
+	  "a           unauthenticated  -        -        -     -     -\n"
+	  "b           authenticated    -        -        -     -     -\n"
+	  "c           held             -        -        -     -     -\n"
+	  "d           disabled         -        -        -     -     -\n"
+	  "The clock is not trusted: no certificate timer is armed.\n"
+	  "a: waits for: pkictl authenticate a\n"
+	  "b: waits for: pkictl enroll b\n"
+	  "c: the CA rejected the request: ask its operator, then: pkictl enroll c\n"
+	  "d: configuration: d.conf:2: bad\n",
 	  "", "Status {}\n" },
 	{ "show eap", eap_only, 0,
 	  "Trustpoint\n"
