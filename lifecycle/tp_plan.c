@@ -121,10 +121,10 @@ bool tp_activate_due(const struct tp_state *state, const struct tp_now *now, int
 	return true;
 }
 
-/* The old pair stays until a new one is installed, and while a poll may still have to be signed with it. */
+/* The old pair stays until a new one is installed: after a switch without a shadow, polls may still have to be signed with it. */
 bool tp_retire_due(const struct tp_state *state, const struct tp_now *now, int64_t *ret_ms)
 {
-	if (!now->trusted || state->retire_at.ms == 0 || !tp_has(&state->id) || tp_shadow_was_overtaken(state))
+	if (!now->trusted || state->retire_at.ms == 0 || !tp_has(&state->id))
 		return false;
 	*ret_ms = state->retire_at.ms;
 	return true;
@@ -133,8 +133,6 @@ bool tp_retire_due(const struct tp_state *state, const struct tp_now *now, int64
 bool tp_wants_next_beside(const struct tp_policy *policy, uint64_t seed, const struct tp_state *state, const struct tp_now *now)
 {
 	if (state->op != TP_OP_ENROLL && state->op != TP_OP_RENEW)
-		return false;
-	if (state->failures == 0 && state->polls == 0)
 		return false;
 	if (!now->trusted || !tp_usable(&state->ca, now) || tp_has(&state->next_ca))
 		return false;

@@ -143,6 +143,7 @@ static void a_whole_rollover(void)
 	CU_ASSERT_EQUAL(b.cal.previous.serial_low, 1);
 	CU_ASSERT_EQUAL(b.cal.next.na_sec, 0);
 	CU_ASSERT_EQUAL(due_of(&b, CAL_TIMER_SHADOW_CERT_GENERATION), T0_SEC + (1460 - 90) * DAY_SEC);
+	CU_ASSERT_EQUAL(due_of(&b, CAL_TIMER_CRL_UPDATE), T0_SEC + 730 * DAY_SEC + 3 * 3600); /* the rollover key's, as it was made */
 	CU_ASSERT_EQUAL(due_of(&b, CAL_TIMER_PREVIOUS_EXPIRE), T0_SEC + 731 * DAY_SEC);
 	pass_to_day(&b, 731);
 	IS(kind(&b, CAL_EV_TICK), "retire-previous expire-requests make-crl");

@@ -287,6 +287,20 @@ static void after_pending_it_only_polls(void)
 	IS(ends_with(&b, TP_RESULT_GRANTED, cert_of(292, 657, 3)), "install");
 }
 
+static void a_verdict_begins_the_count_anew(void)
+{
+	struct bench b = renewing();
+
+	for (int i = 0; i < 5; i++) {
+		IS(ends(&b, TP_RESULT_NO_VERDICT), "");
+		IS(pass_to_next(&b), "request");
+	}
+	IS(ends(&b, TP_RESULT_PENDING), "");
+	IS(pass_to_next(&b), "poll");
+	IS(ends(&b, TP_RESULT_NO_VERDICT), "");
+	CU_ASSERT_EQUAL(wait_of(&b), TIMER_MINUTE_MS);
+}
+
 static void retry_after_is_honoured(void)
 {
 	struct bench b = renewing();
@@ -557,6 +571,22 @@ static void the_switch_does_not_wait_for_a_silent_ca(void)
 	IS(step(&b, (struct tp_event){.kind = TP_EV_DONE, .act = TP_ACT_REQUEST, .result = TP_RESULT_REJECTED}), ""); /* too late */
 	CU_ASSERT_EQUAL(b.tp.busy, TP_ACT_ACTIVATE);
 	IS(ends(&b, TP_RESULT_OK), "request");
+}
+
+static void a_request_cut_short_by_the_switch_keeps_its_distance(void)
+{
+	struct bench b = shadowing();
+
+	IS(ends(&b, TP_RESULT_PENDING), "");
+	pass_to_day(&b, 730);
+	pass(&b, -10 * TIMER_SECOND_MS);
+	(void)tick(&b);
+	CU_ASSERT_EQUAL(b.tp.busy, TP_ACT_POLL);
+	pass(&b, 10 * TIMER_SECOND_MS);
+	IS(tick(&b), "alert:expired activate");
+	IS(ends(&b, TP_RESULT_OK), "");
+	CU_ASSERT_EQUAL(wait_of(&b), 50 * TIMER_SECOND_MS);
+	IS(pass_to_next(&b), "poll");
 }
 
 static void the_switch_waits_for_a_delivery(void)
@@ -860,6 +890,68 @@ static void start_takes_each_stage_up_again(void)
 	}
 }
 
+static void boot_times_of_another_boot_are_not_believed(void)
+{
+	struct bench b = renewing(), c = renewing();
+
+	IS(ends(&b, TP_RESULT_PENDING), "");
+	b.tp.retry_at.ms = b.now.boot.ms + 77 * TIMER_DAY_MS;
+	IS(start(&b, true), "");
+	CU_ASSERT_EQUAL(wait_of(&b), TIMER_MINUTE_MS);
+
+	IS(ends(&c, TP_RESULT_PENDING), "");
+	c.tp.last_request.ms = c.now.boot.ms + 1; /* a request in the future */
+	IS(start(&c, true), "poll");
+}
+
+static void a_new_policy_does_not_delay_what_is_in_flight(void)
+{
+	struct bench b = bench_new();
+
+	IS(start(&b, false), "authenticate");
+	IS(ends_with(&b, TP_RESULT_OK, cert_of(0, 730, 1)), "prepare");
+	IS(start(&b, true), "");
+	IS(ends(&b, TP_RESULT_OK), "request"); /* the chain goes on */
+}
+
+static void what_follows_a_fetch_of_the_next_ca_keeps_its_distance(void)
+{
+	struct bench b = enrolled();
+
+	b.policy.auto_enroll = false;
+	pass_to_day(&b, 657);
+	IS(tick(&b), "alert:expired fetch-next");
+	b.policy.auto_enroll = true;
+	IS(ends_with(&b, TP_RESULT_OK, cert_of(730, 1460, 5)), "");
+	CU_ASSERT_EQUAL(b.tp.op, TP_OP_ENROLL);
+	CU_ASSERT_EQUAL(wait_of(&b), TIMER_MINUTE_MS);
+}
+
+static void a_clock_set_back_keeps_no_key_for_ever(void)
+{
+	struct bench b = renewing();
+
+	IS(ends_with(&b, TP_RESULT_GRANTED, cert_of(292, 657, 3)), "install");
+	IS(ends(&b, TP_RESULT_OK), "");
+	b.now.wall.ms -= 20 * 365 * TIMER_DAY_MS;
+	IS(tick(&b), "");
+	pass(&b, TIMER_DAY_MS);
+	IS(tick(&b), "retire");
+}
+
+static void a_rollover_that_is_known_is_not_waited_for(void)
+{
+	struct bench b = last_of_its_ca();
+
+	b.tp.id = cert_of(725, 730, 4); /* (1-p) of 5 d is not under 24 h */
+	b.tp.next_ca = cert_of(730, 1460, 5);
+	b.tp.alert_at.ms = 0;
+	pass_to_day(&b, 726);
+	IS(tick(&b), "");
+	b.tp.id = cert_of(726, 730, 4); /* of 4 d it is */
+	IS(tick(&b), "fetch-next");
+}
+
 static void a_poll_keeps_its_moment_across_a_restart(void)
 {
 	struct bench b = renewing();
@@ -958,6 +1050,7 @@ static CU_TestInfo plain[] = {
 static CU_TestInfo retries[] = {
 	{"a lost reply sends the same request again", a_lost_reply_sends_the_same_request},
 	{"after PENDING it only polls", after_pending_it_only_polls},
+	{"a verdict begins the count of failures anew", a_verdict_begins_the_count_anew},
 	{"Retry-After is honoured, within reason", retry_after_is_honoured},
 	{"polls used up: alarm, and anew after an hour", polls_used_up_begin_anew_after_an_hour},
 	{"RetryCount=0 polls without limit", no_limit_of_polls},
@@ -981,6 +1074,7 @@ static CU_TestInfo switches[] = {
 	{"a pending shadow polls on", a_pending_shadow_polls_on_after_the_switch},
 	{"a shadow rejected after it enrols", a_shadow_rejected_after_the_switch_enrols},
 	{"it does not wait for a silent CA", the_switch_does_not_wait_for_a_silent_ca},
+	{"a request that it cut short keeps its distance", a_request_cut_short_by_the_switch_keeps_its_distance},
 	{"it waits for a delivery", the_switch_waits_for_a_delivery},
 	{"failed, it is repeated at once", a_failed_switch_is_repeated_at_once},
 	{"the next CA is fetched beside a stuck renewal", the_next_ca_is_fetched_beside_a_stuck_renewal},
@@ -999,6 +1093,11 @@ static CU_TestInfo outside[] = {
 	{"an untrusted clock does not stop what has begun", an_untrusted_clock_does_not_stop_what_has_begun},
 	{"alerts: 60 days before, weekly, daily", alerts_come_as_written_and_stop_with_a_shadow},
 	{"START takes each stage up again", start_takes_each_stage_up_again},
+	{"boot times of another boot are not believed", boot_times_of_another_boot_are_not_believed},
+	{"a new policy does not delay what is in flight", a_new_policy_does_not_delay_what_is_in_flight},
+	{"what follows a fetch of the next CA keeps its distance", what_follows_a_fetch_of_the_next_ca_keeps_its_distance},
+	{"a clock set back keeps no key for ever", a_clock_set_back_keeps_no_key_for_ever},
+	{"SHADOW comes at once when little is left and a rollover is known", a_rollover_that_is_known_is_not_waited_for},
 	{"a poll keeps its moment across a restart", a_poll_keeps_its_moment_across_a_restart},
 	CU_TEST_INFO_NULL,
 };
