@@ -20,6 +20,7 @@ until_true() {
 		[ "$SECONDS" -lt "$end" ] || return 1
 		read -rt 0.2 <> <(:)
 	done
+	return 0 # not the status of the last pause
 }
 
 is_active() { [ "$(systemctl is-active "$1")" = active ]; }

@@ -25,6 +25,7 @@ until_true() {
 		[ "$SECONDS" -lt "$end" ] || return 1
 		read -rt 0.05 <> <(:) || true
 	done
+	return 0 # not the status of the last pause
 }
 
 at() { date -u -d "@$1" +%Y%m%d%H%M%SZ; }
