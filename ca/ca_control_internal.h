@@ -5,10 +5,11 @@
 #include <jansson.h>
 
 #include "ca/ca_control.h"
+#include "common/limits.h"
 
 enum {
-	CA_CONTROL_LIST_BYTES = 768 * 1024, /* of one reply's rows: LIMIT_CTL_MESSAGE_BYTES with room for escapes */
-	CA_CONTROL_IDS_MAX = 1000,	    /* of one Grant or Reject: each is a commit on the event loop's thread */
+	CA_CONTROL_LIST_BYTES = LIMIT_CTL_REPLY_BYTES / 2, /* of one reply's rows: some ten thousand, with room for escapes */
+	CA_CONTROL_IDS_MAX = 1000,			    /* of one Grant or Reject: each is a commit on the event loop's thread */
 };
 
 /* All return a new reference, NULL when out of memory. Absent facts are left out. */
