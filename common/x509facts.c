@@ -44,7 +44,7 @@ static int serial_get(const X509 *x, struct x509_facts *f, struct err *reterr)
 	return 0;
 }
 
-static int name_get(const X509_NAME *name, char out[X509F_NAME_BYTES], struct err *reterr)
+int x509_name_text(const X509_NAME *name, char out[X509F_NAME_BYTES], struct err *reterr)
 {
 	AUTO(bio) BIO *bio = BIO_new(BIO_s_mem());
 	char *text = NULL;
@@ -105,8 +105,8 @@ int x509_facts_get(X509 *x, struct x509_facts *ret, struct err *reterr)
 	int r;
 
 	if ((r = extensions_cache(x, -EBADMSG, reterr)) < 0 || (r = times_get(x, &f, reterr)) < 0 || (r = serial_get(x, &f, reterr)) < 0 ||
-	    (r = name_get(X509_get_subject_name(x), f.subject, reterr)) < 0 ||
-	    (r = name_get(X509_get_issuer_name(x), f.issuer, reterr)) < 0 || (r = key_get(x, &f, reterr)) < 0 ||
+	    (r = x509_name_text(X509_get_subject_name(x), f.subject, reterr)) < 0 ||
+	    (r = x509_name_text(X509_get_issuer_name(x), f.issuer, reterr)) < 0 || (r = key_get(x, &f, reterr)) < 0 ||
 	    (r = digest_get(x, &f, reterr)) < 0)
 		return r;
 	f.is_ca = X509_check_ca(x) == 1; /* 1: basicConstraints says so, the others are guesses */

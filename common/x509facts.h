@@ -50,6 +50,9 @@ void sha256_hex(const void *data, size_t len, char ret_hex[X509F_SHA256_HEX]);
  * -EINVAL with the place. Escapes \, \+ \" \\ \XX are understood; multi-valued RDNs with +. */
 int x509_name_parse(const char *text, X509_NAME **ret, struct err *reterr) CHECKED;
 
+/* As x509_facts has it: RFC 4514, cut with "..." at X509F_NAME_BYTES. -EBADMSG. */
+int x509_name_text(const X509_NAME *name, char out[X509F_NAME_BYTES], struct err *reterr) CHECKED;
+
 /* Chain of one step: cert is signed by issuer, names match, and both are valid at at_sec, issuer is a CA.
  * -EKEYREJECTED with the reason. */
 int x509_check_issued(X509 *cert, X509 *issuer, int64_t at_sec, struct err *reterr) CHECKED;
