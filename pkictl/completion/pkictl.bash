@@ -23,24 +23,24 @@ _pkictl() {
 	local common='--json=short --json=pretty --no-legend --no-pager --root= --help --version'
 	local verbs='status list show timers authenticate enroll renew ca'
 	local ca_verbs='init status requests grant reject list rollover'
-	local word verb='' sub='' root='' options=$common
+	local i=1 word verb='' sub='' root='' options=$common
 	local -a ask=(pkictl)
 
-	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-		case $word in
-		--root) ;;
-		--root=*) root=${word#--root=} ;;
-		-*) ;;
-		=) ;;
-		*)
-			if [[ -z $verb ]]; then
-				verb=$word
-			elif [[ $verb == ca && -z $sub ]]; then
-				sub=$word
-			fi ;;
-		esac
+	# readline splits at '=': "--root=DIR" comes as three words
+	while ((i < COMP_CWORD)); do
+		word=${COMP_WORDS[i++]}
+		if [[ $word == --* && ${COMP_WORDS[i]} == = ]]; then
+			((i + 1 < COMP_CWORD)) && [[ $word == --root ]] && root=${COMP_WORDS[i+1]}
+			((i += 2))
+		elif [[ $word == --root=* ]]; then
+			root=${word#--root=}
+		elif [[ $word != -* && -z $verb ]]; then
+			verb=$word
+		elif [[ $word != -* && $verb == ca && -z $sub ]]; then
+			sub=$word
+		fi
 	done
-	# readline splits at '=': the value stands alone
+	# the value after '=' stands alone
 	if [[ $prev == = ]]; then
 		prev=${COMP_WORDS[COMP_CWORD-2]}
 	elif [[ $cur == = ]]; then
