@@ -46,9 +46,26 @@ static int seal(BIO *in, STACK_OF(X509) *to, enum scep_cipher which, struct buf 
 	return 0;
 }
 
+/* CMS_encrypt says yes when memory fails at the content, and leaves it out: what goes out passes the walker that guards what comes in. */
+static int sealed_check(const struct buf *der, size_t len, enum scep_cipher which, struct err *reterr)
+{
+	size_t block = scep_cipher_block_bytes(which);
+	struct der in = { .at = der->data, .left = der->len };
+	struct shape_envelope shape;
+	int r;
+
+	r = shape_envelope(&in, &shape, reterr);
+	if (r < 0)
+		return r;
+	if (!shape.cipher_known || shape.cipher != which || shape.content.left != (len / block + 1) * block)
+		return err_set(reterr, -ENOMEM, "found an envelope of %zu bytes for a content of %zu", shape.content.left, len);
+	return 0;
+}
+
 int envelope_seal(const void *content, size_t len, X509 *recipient, enum scep_cipher cipher, struct buf *ret, struct err *reterr)
 {
 	AUTO(bio) BIO *in = BIO_new_mem_buf(content, (int) len);
+	AUTO(buf) struct buf out = BUF_EMPTY;
 	STACK_OF(X509) *to = sk_X509_new_null();
 	int r;
 
@@ -57,8 +74,12 @@ int envelope_seal(const void *content, size_t len, X509 *recipient, enum scep_ci
 	else if (!in || !to || !sk_X509_push(to, recipient))
 		r = err_from_openssl(reterr, -ENOMEM, "out of memory");
 	else
-		r = seal(in, to, cipher, ret, reterr);
+		r = seal(in, to, cipher, &out, reterr);
 	sk_X509_free(to); /* borrowed its certificate */
+	if (r == 0)
+		r = sealed_check(&out, len, cipher, reterr);
+	if (r == 0)
+		buf_take(ret, &out);
 	return r;
 }
 
