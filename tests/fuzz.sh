@@ -13,7 +13,7 @@ ran=0 bad=0
 mkdir -p fuzz-findings
 
 for target in "$@"; do
-	[ -f "$target" ] && [ -x "$target" ] || continue
+	if [ ! -f "$target" ] || [ ! -x "$target" ]; then continue; fi
 	name=${target##*/fuzz_}
 	mkdir -p "fuzz-corpus/$name"
 	seeds=()
