@@ -174,21 +174,31 @@ static void op_material(struct op_job *j)
 		j->material.parsed = NULL;
 }
 
+/* A key that is not where it should be is looked for, and restored from its sealed copy; one that is nowhere leaves its slot free. */
+static int key_recover(struct server *s, struct vault_key *k, struct err *reterr)
+{
+	int r = vault_restore(s->vault, k, reterr);
+
+	if (r == 0) {
+		log_line(LOG_WARNING, "key %s was gone from its keyring and is restored", k->label);
+		return 0;
+	}
+	log_event(LOG_EV_KEY_REFUSED, NULL, "key %s is lost: %s", k->label, err_text(reterr, r));
+	if (r == -ENODATA && vault_delete(s->vault, k, NULL) < 0)
+		log_line(LOG_WARNING, "key %s still has its slot", k->label);
+	return -ENOKEY;
+}
+
 /* Somebody has destroyed the key in its keyring: once, it is looked for again. */
 static bool op_again(struct op_job *j)
 {
 	struct server *s = j->client->server;
-	struct err why = { .code = 0 };
 
 	if (j->reply.status != -ENOKEY || j->retried || vault_find_spki(s->vault, j->key->label, j->key->spki) != j->key)
 		return false;
 	j->retried = true;
-	if (vault_restore(s->vault, j->key, &why) < 0) {
-		log_event(LOG_EV_KEY_REFUSED, NULL, "key %s is lost: %s", j->key->label, why.text);
-		j->e = why;
+	if (key_recover(s, j->key, &j->e) < 0)
 		return false;
-	}
-	log_line(LOG_WARNING, "key %s was gone from its keyring and is restored", j->key->label);
 	op_material(j);
 	jobs_add(s->jobs, &j->job);
 	return true;
@@ -473,6 +483,8 @@ static int load_answer(struct server *s, struct client *c, const struct custody_
 	struct vault_key *k = NULL;
 	int r = key_find(s, c, m, &k, reterr);
 
+	if (r == 0 && k->material.serial == 0)
+		r = key_recover(s, k, reterr);
 	if (r < 0)
 		return r;
 	reply.slot = (uint8_t) k->slot;
@@ -597,8 +609,10 @@ static int on_request(sd_event_source *source, int fd, uint32_t revents, void *u
 		return 0;
 	}
 	r = dispatch(c->server, c, &m, &e);
-	if (r < 0)
+	if (r == -EACCES || r == -EPROTO || r == -EBADMSG)
 		log_event(LOG_EV_KEY_REFUSED, NULL, "user %u, key %s: %s", (unsigned) c->peer.uid, m.label, err_text(&e, r));
+	else if (r < 0)
+		log_line(LOG_DEBUG, "user %u, key %s: %s", (unsigned) c->peer.uid, m.label, err_text(&e, r));
 	if (r <= 0)
 		client_answer(c, &m, r, &e);
 	return 0;

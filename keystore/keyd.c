@@ -114,12 +114,13 @@ int main(int argc, char **argv)
 	r = fs_set_root(args.root, &e);
 	if (r == 0)
 		r = keyd_conf_load(&conf, &e);
-	if (r < 0)
+	if (r < 0) {
 		log_event(LOG_EV_CONFIG_REFUSED, NULL, "%s", err_text(&e, r));
-	else
+	} else {
 		r = run(&args, &conf, &e);
-	if (r < 0 && r != e.code)
-		e.code = r;
+		if (r < 0)
+			(void) log_err(r, &e, "stopped"); /* the code again */
+	}
 	keyd_conf_clear(&conf);
-	return r < 0 ? (void) log_err(r, &e, "stopped"), 1 : 0;
+	return r < 0;
 }

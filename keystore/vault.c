@@ -263,7 +263,7 @@ static int unseal(struct vault *v, struct vault_key *k, struct err *reterr)
 		return -ENOMEM;
 	r = fs_read(path, SEAL_BLOB_BYTES, &blob, reterr);
 	if (r == -ENOENT)
-		return err_set(reterr, -ENOKEY, "key %s is in no keyring and has no sealed copy", k->label);
+		return err_set(reterr, -ENODATA, "key %s is in no keyring and has no sealed copy", k->label);
 	if (r == 0)
 		r = seal_unwrap(&v->seal, &blob, &plain, reterr);
 	if (r < 0)
@@ -299,6 +299,20 @@ int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 
 /* ---- start-up */
 
+/* What cannot be had is said and kept, in case the secret comes back; what is nowhere any more leaves its slot free. */
+static int key_recover(struct vault *v, struct vault_key *k, vault_say_fn say, struct err *reterr)
+{
+	struct err why = { .code = 0 };
+	int r = vault_restore(v, k, &why);
+
+	if (r < 0)
+		say(LOG_ERR, &why, k->label);
+	else if (k->backend->protection != k->protection)
+		say(LOG_WARNING, &v->levels.why_not[k->protection], k->label);
+	k->protection = k->backend->protection;
+	return r == -ENODATA ? vault_delete(v, k, reterr) : 0;
+}
+
 static int label_load(struct vault *v, const char *label, vault_say_fn say, struct err *reterr)
 {
 	/* previous first: moving the promoted key over the active ring must not destroy the one that belongs in previous */
@@ -314,7 +328,6 @@ static int label_load(struct vault *v, const char *label, vault_say_fn say, stru
 		return r;
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 		struct vault_key *k = slots[order[i]];
-		struct err why = { .code = 0 };
 
 		if (!k)
 			continue;
@@ -325,12 +338,9 @@ static int label_load(struct vault *v, const char *label, vault_say_fn say, stru
 		r = seal_reject_key(&v->seal, k->reject_random, k->reject_key, reterr);
 		if (r < 0)
 			return r;
-		r = vault_restore(v, k, &why);
+		r = key_recover(v, k, say, reterr);
 		if (r < 0)
-			say(LOG_ERR, &why, k->label);
-		else if (k->backend->protection != k->protection)
-			say(LOG_WARNING, &v->levels.why_not[k->protection], k->label);
-		k->protection = k->backend->protection;
+			return r;
 	}
 	return 0;
 }
