@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -38,7 +39,8 @@ bool keyd_setup(struct keyd *k, const char *conf)
 	(void) snprintf(k->socket, sizeof(k->socket), "%s/keyd.sock", k->root);
 	strcpy(sa.sun_path, k->socket);
 	k->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (k->listen_fd < 0 || bind(k->listen_fd, (struct sockaddr *) &sa, sizeof(sa)) < 0 || listen(k->listen_fd, 64) < 0)
+	if (k->listen_fd < 0 || bind(k->listen_fd, (struct sockaddr *) &sa, sizeof(sa)) < 0 ||
+	    chmod(k->root, 0755) < 0 || chmod(k->socket, 0666) < 0 || listen(k->listen_fd, 64) < 0)
 		return false;
 	return (!conf || conf_write(k, conf)) && keyd_start(k);
 }
@@ -95,15 +97,15 @@ int keyd_teardown(struct keyd *k, const char *const *labels)
 	bool bad = false;
 	int r;
 
-	if (ks_open(k->socket, &ks, NULL) == 0) {
-		for (; labels && *labels; labels++)
+	if (labels && ks_open(k->socket, &ks, NULL) == 0) {
+		for (; *labels; labels++)
 			bad |= ks_delete(ks, *labels, NULL, NULL) < 0;
 		ks_close(ks);
 	}
 	if (k->pid > 0)
 		(void) kill(k->pid, SIGTERM);
 	r = reap(k);
-	(void) close(k->listen_fd);
+	auto_fd(&k->listen_fd);
 	return fs_remove_tree(k->root, NULL) < 0 || bad ? -1 : r;
 }
 

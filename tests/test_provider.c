@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "common/auto_ssl.h"
+#include "common/fs.h"
 #include "common/x509facts.h"
 #include "tests/keyd_fixture.h"
 #include "tests/test_main.h"
@@ -152,6 +153,50 @@ static void test_cms_decrypt(void)
 	CU_ASSERT_EQUAL(CMS_decrypt(cms, key, cert, NULL, out, 0), 1);
 	CU_ASSERT_EQUAL(BIO_read(out, text, sizeof(text)), 7);
 	CU_ASSERT_EQUAL(memcmp(text, "content", 7), 0);
+}
+
+/* The message with one byte flipped: in the wrapped key (whose padding is then bad), or at the end of the body. */
+static CMS_ContentInfo *envelope_broken(bool wrapped_key)
+{
+	static const unsigned char wrapped_head[] = { 0x04, 0x82, 0x01, 0x00 }; /* OCTET STRING of 256 bytes */
+	AUTO(cms) CMS_ContentInfo *cms = envelope();
+	AUTO(der) unsigned char *der = NULL;
+	int len = cms ? i2d_CMS_ContentInfo(cms, &der) : -1;
+	unsigned char *at = len > 0 ? memmem(der, (size_t) len, wrapped_head, sizeof(wrapped_head)) : NULL;
+	const unsigned char *p = der;
+
+	if (!at)
+		return NULL;
+	*(wrapped_key ? at + 100 : der + len - 1) ^= 1;
+	return d2i_CMS_ContentInfo(NULL, &p, len);
+}
+
+static unsigned long broken_reason(bool wrapped_key)
+{
+	AUTO(cms) CMS_ContentInfo *cms = envelope_broken(wrapped_key);
+	AUTO(bio) BIO *out = BIO_new(BIO_s_mem());
+	unsigned long reason = 0;
+
+	CU_ASSERT_PTR_NOT_NULL(cms);
+	if (CMS_decrypt(cms, key, cert, NULL, out, 0) != 1)
+		reason = ERR_peek_error();
+	ERR_clear_error();
+	return reason;
+}
+
+/* Bleichenbacher's question must get no answer: a broken wrapped key looks like a broken body. One in 256 of either decrypts into nonsense. */
+static void test_no_oracle(void)
+{
+	unsigned long body = 0;
+
+	for (int i = 0; body == 0 && i < 8; i++)
+		body = broken_reason(false);
+	CU_ASSERT_NOT_EQUAL(body, 0);
+	for (int i = 0; i < 20; i++) {
+		unsigned long wrapped = broken_reason(true);
+
+		CU_ASSERT_TRUE(wrapped == body || wrapped == 0);
+	}
 }
 
 static void test_raw_decrypt(void)
@@ -315,6 +360,46 @@ static void test_restart(void)
 	CU_ASSERT_TRUE(keyd_key_works(key));
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* the openssl command has no sanitizer, so it cannot load the module then */
+static bool openssl_conf_write(const char *path, const char *module)
+{
+	AUTO(mem) char *text = NULL;
+
+	return asprintf(&text, "openssl_conf = i\n[i]\nproviders = p\n[p]\ndefault = d\nkeyroll = k\n[d]\nactivate = 1\n[k]\nmodule = %s\nsocket = %s\nactivate = 1\n",
+			module, keyd.socket) > 0 &&
+	       fs_write(path, text, strlen(text), 0644, NULL) == 0;
+}
+
+/* The command line as an operator types it, with the module and its socket= from openssl.cnf. */
+static void test_openssl_command(void)
+{
+	static const char *const lines[] = {
+		"openssl req -new -x509 -key keyroll://tls -subj /CN=web -days 3 -out cert.pem",
+		"openssl dgst -sha256 -sign 'keyroll://tls?spki='\"$SPKI\" -out sig cert.pem",
+		"openssl x509 -in cert.pem -noout -pubkey >pub.pem && openssl dgst -sha256 -verify pub.pem -signature sig cert.pem",
+		"openssl cms -encrypt -in pub.pem -out mail cert.pem && openssl cms -decrypt -in mail -inkey keyroll://tls -recip cert.pem >plain",
+		"openssl genrsa -out own.pem 2048 && openssl rsa -in own.pem -check -noout", /* other keys are not disturbed */
+		"! openssl pkey -in keyroll://tls -out leak.pem && ! test -s leak.pem",
+	};
+	const char *build = getenv("top_builddir");
+	AUTO(mem) char *module = NULL;
+	AUTO(mem) char *here = realpath(build ? build : ".", NULL);
+	AUTO(mem) char *conf = NULL;
+
+	CU_ASSERT_TRUE(asprintf(&module, "%s/.libs/keyroll.so", here) > 0 && asprintf(&conf, "%s/openssl.cnf", keyd.root) > 0);
+	CU_ASSERT_TRUE(openssl_conf_write(conf, module));
+	CU_ASSERT_EQUAL(setenv("OPENSSL_CONF", conf, 1), 0);
+	CU_ASSERT_EQUAL(setenv("SPKI", spki, 1), 0);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		AUTO(mem) char *line = NULL;
+
+		CU_ASSERT_TRUE(asprintf(&line, "cd %s && { %s; } >>log 2>&1 || { cat log; false; }", keyd.root, lines[i]) > 0);
+		CU_ASSERT_EQUAL(system(line), 0);
+	}
+	CU_ASSERT_EQUAL(unsetenv("OPENSSL_CONF"), 0);
+}
+#endif
+
 static CU_TestInfo tests[] = {
 	{ "a request is signed", test_csr },
 	{ "a certificate is signed and belongs to the key", test_cert },
@@ -322,6 +407,7 @@ static CU_TestInfo tests[] = {
 	{ "a certificate is signed with PSS", test_pss_cert },
 	{ "CMS is signed", test_cms_sign },
 	{ "CMS is decrypted", test_cms_decrypt },
+	{ "a broken wrapped key looks like a broken body", test_no_oracle },
 	{ "bad padding gives the same false text each time", test_raw_decrypt },
 	{ "the private half is not given out", test_private_half_stays },
 	{ "TLS 1.2 server", test_tls12 },
@@ -330,6 +416,9 @@ static CU_TestInfo tests[] = {
 	{ "a forked child asks by itself", test_fork },
 	{ "threads share a handle", test_threads },
 	{ "a handle outlives the custodian", test_restart },
+#ifndef __SANITIZE_ADDRESS__
+	{ "the openssl command uses the key", test_openssl_command },
+#endif
 	CU_TEST_INFO_NULL,
 };
 

@@ -1,0 +1,218 @@
+/* Who may do what with a key, and what the custodian's configuration changes. Other users are tried by children that become `nobody`, which takes root. */
+#include <errno.h>
+#include <grp.h>
+#include <openssl/err.h>
+#include <pwd.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "common/auto_ssl.h"
+#include "common/fs.h"
+#include "keystore/custody_conn.h"
+#include "tests/keyd_fixture.h"
+#include "tests/test_main.h"
+
+static struct keyd keyd;
+static const char *const labels[] = { "mine", "lent", "theirs", NULL };
+
+static int make(struct ks *ks, const char *label, enum ks_slot slot, const char *const *users, char spki[KS_SPKI_HEX])
+{
+	struct ks_spec spec = { .label = label, .slot = slot, .bits = 2048, .users = users };
+
+	return keyd_make(ks, &spec, spki, NULL);
+}
+
+/* What `nobody` gets: one bit for each answer that is not the one wanted. */
+static int as_nobody(const char *socket)
+{
+	AUTO(ks) struct ks *ks = NULL;
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	struct ks_key facts;
+	char spki[KS_SPKI_HEX];
+	int bad = 0;
+
+	if (ks_open(socket, &ks, NULL) < 0)
+		return 128;
+	bad |= (ks_load(ks, "mine", KS_SLOT_ACTIVE, NULL, NULL, &facts, NULL) != -EACCES) << 0;
+	bad |= (ks_load(ks, "lent", KS_SLOT_SHADOW, NULL, NULL, &facts, NULL) != -EACCES) << 1;
+	bad |= (ks_load(ks, "lent", KS_SLOT_ACTIVE, NULL, &key, &facts, NULL) != 0 || !keyd_key_works(key)) << 2;
+	bad |= (ks_promote(ks, "lent", facts.spki, NULL) != -EACCES) << 3;
+	bad |= (ks_delete(ks, "lent", NULL, NULL) != -EACCES) << 4;
+	bad |= (make(ks, "theirs", KS_SLOT_ACTIVE, NULL, spki) != -EACCES) << 5;
+	bad |= (make(ks, "lent", KS_SLOT_SHADOW, NULL, spki) != -EACCES) << 6;
+	return bad;
+}
+
+static int in_child(const char *socket)
+{
+	struct passwd *pw = getpwnam("nobody");
+	pid_t pid;
+	int status;
+
+	if (!pw)
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		if (setgroups(0, NULL) < 0 || setgid(pw->pw_gid) < 0 || setuid(pw->pw_uid) < 0)
+			_exit(255);
+		_exit(as_nobody(socket));
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_others(void)
+{
+	static const char *const nobody[] = { "nobody", NULL };
+	struct ks *ks = NULL;
+	char spki[KS_SPKI_HEX];
+
+	if (geteuid() != 0) {
+		printf("(skipped: not root) ");
+		return;
+	}
+	CU_ASSERT_TRUE(keyd_setup(&keyd, NULL));
+	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), 0);
+	CU_ASSERT_EQUAL(make(ks, "lent", KS_SLOT_ACTIVE, nobody, spki), 0);
+	CU_ASSERT_EQUAL(make(ks, "lent", KS_SLOT_SHADOW, nobody, spki), 0);
+	CU_ASSERT_EQUAL(in_child(keyd.socket), 0);
+	CU_ASSERT_EQUAL(ks_promote(ks, "lent", spki, NULL), 0);
+	ks_close(ks);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+}
+
+static void test_maker(void)
+{
+	struct ks *ks = NULL;
+	int status = -1;
+	pid_t pid;
+
+	if (geteuid() != 0) {
+		printf("(skipped: not root) ");
+		return;
+	}
+	CU_ASSERT_TRUE(keyd_setup(&keyd, "[Keyd]\nMakers=daemon nobody\n"));
+	pid = fork();
+	if (pid == 0) {
+		struct passwd *pw = getpwnam("nobody");
+		char spki[KS_SPKI_HEX];
+
+		_exit(!pw || setuid(pw->pw_uid) < 0 || ks_open(keyd.socket, &ks, NULL) < 0 || make(ks, "theirs", KS_SLOT_ACTIVE, NULL, spki) < 0 ||
+		      make(ks, "theirs", KS_SLOT_SHADOW, NULL, spki) < 0 || ks_promote(ks, "theirs", spki, NULL) < 0 ||
+		      ks_delete(ks, "theirs", NULL, NULL) < 0);
+	}
+	CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+	CU_ASSERT_EQUAL(status, 0);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+}
+
+/* Seal=none: as long as the keyrings last, and no longer. */
+static void test_unsealed(void)
+{
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	struct ks *ks = NULL;
+	struct ks_key facts;
+	char spki[KS_SPKI_HEX];
+
+	CU_ASSERT_TRUE(keyd_setup(&keyd, "[Keyd]\nSeal=none\nKeepParsed=yes\n"));
+	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "mine", KS_SLOT_ACTIVE, NULL, &key, &facts, NULL), 0);
+	CU_ASSERT_STRING_EQUAL(facts.at_rest, "none");
+	keyd_signal(&keyd, SIGKILL);
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(keyd_key_works(key));
+	keyd_signal(&keyd, SIGKILL);
+	CU_ASSERT_TRUE(keyd_rings_empty(&keyd));
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_FALSE(keyd_key_works(key));
+	ERR_clear_error();
+	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), 0); /* the slot is free again */
+	CU_ASSERT_TRUE(keyd_rings_empty(&keyd));
+	keyd_signal(&keyd, SIGTERM);
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_EQUAL(ks_load(ks, "mine", KS_SLOT_ACTIVE, NULL, NULL, &facts, NULL), -ENOKEY);
+	ks_close(ks);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+}
+
+/* Another machine's secret: the sealed copy is there and of no use, which is said and stops nothing else. */
+static void test_foreign_secret(void)
+{
+	AUTO(mem) char *path = NULL;
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	struct ks *ks = NULL;
+	char spki[KS_SPKI_HEX];
+
+	CU_ASSERT_TRUE(keyd_setup(&keyd, NULL));
+	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "mine", KS_SLOT_ACTIVE, NULL, &key, NULL, NULL), 0);
+	keyd_signal(&keyd, SIGKILL);
+	CU_ASSERT_TRUE(asprintf(&path, "%s/var/lib/keyroll/keyd/machine-secret", keyd.root) > 0);
+	CU_ASSERT_EQUAL(fs_write(path, "0123456789abcdef0123456789abcdef", 32, 0600, NULL), 0);
+	CU_ASSERT_TRUE(keyd_rings_empty(&keyd));
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_FALSE(keyd_key_works(key));
+	ERR_clear_error();
+	CU_ASSERT_EQUAL(ks_load(ks, "mine", KS_SLOT_ACTIVE, NULL, NULL, NULL, NULL), -ENOKEY);
+	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), -EEXIST); /* the right secret may come back */
+	CU_ASSERT_EQUAL(make(ks, "theirs", KS_SLOT_ACTIVE, NULL, spki), 0);
+	ks_close(ks);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+}
+
+static void test_start_refused(void)
+{
+	static const struct { const char *why, *conf; } rows[] = {
+		{ "unknown key", "[Keyd]\nColour=red\n" },
+		{ "unknown level", "[Keyd]\nProtection=steel\n" },
+		{ "a level that is not built", "[Keyd]\nProtection=token\n" },
+		{ "too many workers", "[Keyd]\nWorkers=9\n" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int status = 0;
+
+		CU_ASSERT_TRUE(keyd_setup(&keyd, rows[i].conf));
+		CU_ASSERT_EQUAL(waitpid(keyd.pid, &status, 0), keyd.pid);
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != 1)
+			printf("%s: status %d\n", rows[i].why, status);
+		CU_ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+		keyd.pid = 0;
+		(void) close(keyd.listen_fd); /* nobody will serve it: ks_open in the teardown must be refused, not wait */
+		keyd.listen_fd = -1;
+		CU_ASSERT_EQUAL(keyd_teardown(&keyd, NULL), 0);
+	}
+}
+
+/* Anybody may send anything: the custodian goes on serving. */
+static void test_nonsense(void)
+{
+	static const char text[] = "GET / HTTP/1.0\r\n\r\n";
+	AUTO(fd) int fd = -1;
+	struct ks *ks = NULL;
+	char byte, spki[KS_SPKI_HEX];
+
+	CU_ASSERT_TRUE(keyd_setup(&keyd, NULL));
+	CU_ASSERT_EQUAL(custody_connect(keyd.socket, &fd, NULL), 0);
+	CU_ASSERT_EQUAL(write(fd, text, sizeof(text)), sizeof(text));
+	CU_ASSERT_EQUAL(read(fd, &byte, 1), 0); /* closed */
+	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), 0);
+	ks_close(ks);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+}
+
+static CU_TestInfo tests[] = {
+	{ "another user may use what it is lent, and no more", test_others },
+	{ "Makers= may make keys", test_maker },
+	{ "Seal=none lasts as long as the keyrings", test_unsealed },
+	{ "a foreign machine secret", test_foreign_secret },
+	{ "configurations that are refused", test_start_refused },
+	{ "nonsense on the socket", test_nonsense },
+	CU_TEST_INFO_NULL,
+};
+
+CU_SuiteInfo test_suites[] = { { "access", NULL, NULL, NULL, NULL, tests }, CU_SUITE_INFO_NULL };
