@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "ca/ca_conf.h"
-#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void judge(const struct ca_conf *c)
 {
@@ -22,7 +23,7 @@ static void judge(const struct ca_conf *c)
 		abort(); /* the same file asks for no restart */
 }
 
-int fuzz_one(const uint8_t *data, size_t len)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	AUTO(ca_conf) struct ca_conf *c = NULL;
 	struct err e = { .code = 0 };

@@ -3,14 +3,15 @@
 #include <string.h>
 
 #include "ca/httpd_internal.h"
-#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static bool status_known(int status)
 {
 	return status == 0 || status == MHD_HTTP_BAD_REQUEST || status == MHD_HTTP_NOT_FOUND || status == MHD_HTTP_URI_TOO_LONG;
 }
 
-int fuzz_one(const uint8_t *data, size_t len)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	AUTO(mem) char *uri = len > 0 ? strndup((const char *) data + 1, len - 1) : NULL;
 	AUTO(mem) char *ident = malloc(HTTPD_IDENT_BYTES); /* on the heap: its bounds are watched */
