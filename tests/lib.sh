@@ -64,6 +64,7 @@ until_true() {
 		[ "$SECONDS" -lt "$end" ] || return 1
 		read -rt 0.2 <> <(:)
 	done
+	return 0 # a loop's status is its last wait's
 }
 
 ctl() { "$BIN/pkictl" --root="$ROOT" "$@"; }
