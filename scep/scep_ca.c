@@ -19,6 +19,7 @@ struct member {
 	X509 *cert; /* borrowed from the stack */
 	struct x509_facts facts;
 	bool trusted; /* chains to the pinned one */
+	bool above;   /* the pinned one chains to it */
 };
 
 struct family {
@@ -110,57 +111,54 @@ static int pinned_find(struct family *f, const char *want_sha256, struct err *re
 	return 0;
 }
 
-static bool issued_by_trusted(const struct family *f, const struct member *m, int64_t now_sec)
+/* Trust grows down from one CA. Each pair is tried once, so that a hostile bundle costs at most its size squared in verifications. */
+static void trust_below(struct family *f, const struct member *ca, int64_t now_sec)
 {
-	int64_t at_sec;
+	int64_t at_sec = now_sec > ca->facts.nb_sec ? now_sec : ca->facts.nb_sec; /* a next CA has not begun */
 	int i;
 
 	for (i = 0; i < f->n; i++) {
-		if (!f->member[i].trusted || !f->member[i].facts.is_ca || &f->member[i] == m)
+		struct member *m = &f->member[i];
+
+		if (m->trusted || x509_check_issued(m->cert, ca->cert, at_sec, NULL) < 0)
 			continue;
-		at_sec = now_sec > f->member[i].facts.nb_sec ? now_sec : f->member[i].facts.nb_sec; /* a next CA has not begun */
-		if (x509_check_issued(m->cert, f->member[i].cert, at_sec, NULL) == 0)
-			return true;
+		m->trusted = true;
+		if (m->facts.is_ca)
+			trust_below(f, m, now_sec);
 	}
-	return false;
 }
 
-/* A CA above the pinned one, as NDES and OpenXPKI send along: not trusted, not an error either. */
-static bool is_above_pinned(const struct family *f, const struct member *m)
+static struct member *issuer_of(struct family *f, const struct member *m)
 {
-	const struct member *below = f->pinned;
-	int i, hops;
-
-	for (hops = 0; hops < f->n; hops++) {
-		const struct member *issuer = NULL;
-
-		for (i = 0; i < f->n && !issuer; i++)
-			if (&f->member[i] != below && X509_verify(below->cert, X509_get0_pubkey(f->member[i].cert)) == 1)
-				issuer = &f->member[i];
-		(void) err_from_openssl(NULL, 0, "%s", ""); /* only empties the queue: no is an answer */
-		if (!issuer)
-			return false;
-		if (issuer == m)
-			return true;
-		below = issuer;
-	}
-	return false;
-}
-
-/* Trust grows down from the pinned certificate, a level each round. */
-static int trust_grow(struct family *f, int64_t now_sec, struct err *reterr)
-{
-	bool grown = true;
+	struct member *found = NULL;
 	int i;
 
-	while (grown) {
-		grown = false;
-		for (i = 0; i < f->n; i++)
-			if (!f->member[i].trusted && issued_by_trusted(f, &f->member[i], now_sec))
-				f->member[i].trusted = grown = true;
-	}
+	for (i = 0; i < f->n && !found; i++)
+		if (!f->member[i].trusted && !f->member[i].above &&
+		    X509_NAME_cmp(X509_get_issuer_name(m->cert), X509_get_subject_name(f->member[i].cert)) == 0 &&
+		    X509_verify(m->cert, X509_get0_pubkey(f->member[i].cert)) == 1)
+			found = &f->member[i];
+	(void) err_from_openssl(NULL, 0, "%s", ""); /* only empties the queue: no is an answer */
+	return found;
+}
+
+/* CAs above the pinned one, as NDES and OpenXPKI send along: not trusted, not an error either. */
+static void above_mark(struct family *f)
+{
+	struct member *m = f->pinned;
+
+	while ((m = issuer_of(f, m)))
+		m->above = true;
+}
+
+static int trust_grow(struct family *f, int64_t now_sec, struct err *reterr)
+{
+	int i;
+
+	trust_below(f, f->pinned, now_sec);
+	above_mark(f);
 	for (i = 0; i < f->n; i++)
-		if (!f->member[i].trusted && !is_above_pinned(f, &f->member[i]))
+		if (!f->member[i].trusted && !f->member[i].above)
 			return err_set(reterr, -EBADMSG, "found %.100s, which the pinned CA did not issue (RFC 8894 2.2)", f->member[i].facts.subject);
 	return 0;
 }

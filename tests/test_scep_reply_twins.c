@@ -462,6 +462,31 @@ static void roles_are_told_by_key_usage(void)
 	}
 }
 
+static void intermediates_are_walked_down_and_roots_above_passed_over(void)
+{
+	struct fx_cert c = { .subject = "CN=SubCA", .key = fx.next_key, .issuer = fx.ca, .issuer_key = fx.ca_key, .nb_sec = FX_NOW - 1,
+			     .na_sec = FX_NOW + FX_DAY, .is_ca = true, .usage = "keyCertSign,digitalSignature,keyEncipherment", .serial = 60,
+			     .version = X509_VERSION_3 };
+	AUTO(x509) X509 *sub = fx_cert_make(&c);
+	X509 *certs[] = { fx.ca, sub };
+	AUTO(buf) struct buf body = BUF_EMPTY;
+	struct x509_facts root, low;
+	struct scep_ca ca;
+
+	CU_ASSERT_EQUAL(x509_facts_get(fx.ca, &root, NULL), 0);
+	CU_ASSERT_EQUAL(x509_facts_get(sub, &low, NULL), 0);
+	CU_ASSERT_EQUAL(scep_ca_build(certs, 2, &body, NULL), 0);
+	CU_ASSERT_EQUAL(scep_ca_open(body.data, body.len, root.sha256, FX_NOW, &ca, NULL), 0); /* root pinned: the lower one is spoken to */
+	CU_ASSERT_EQUAL(ca.ca ? X509_cmp(ca.ca, fx.ca) : -1, 0);
+	CU_ASSERT_EQUAL(ca.encrypt ? X509_cmp(ca.encrypt, sub) : -1, 0);
+	CU_ASSERT_EQUAL(sk_X509_num(ca.all), 2);
+	scep_ca_clear(&ca);
+	CU_ASSERT_EQUAL(scep_ca_open(body.data, body.len, low.sha256, FX_NOW, &ca, NULL), 0); /* the lower one pinned: the root is no part of it */
+	CU_ASSERT_EQUAL(ca.ca ? X509_cmp(ca.ca, sub) : -1, 0);
+	CU_ASSERT_EQUAL(sk_X509_num(ca.all), 1);
+	scep_ca_clear(&ca);
+}
+
 static void trailing_bytes_and_garbage_are_no_ca(void)
 {
 	AUTO(buf) struct buf body = BUF_EMPTY;
@@ -501,6 +526,7 @@ static CU_TestInfo tests[] = {
 	{ "the next CA may come as SignedData", next_ca_may_come_as_signed_data },
 	{ "the CA must have the pinned fingerprint", ca_must_have_the_pinned_fingerprint },
 	{ "roles are told by key usage", roles_are_told_by_key_usage },
+	{ "intermediates are walked down, roots above passed over", intermediates_are_walked_down_and_roots_above_passed_over },
 	{ "trailing bytes and garbage are no CA", trailing_bytes_and_garbage_are_no_ca },
 	{ "the self-signed signer has both usages and the CSR's subject", self_signed_signer_has_both_usages_and_the_csr_subject },
 	CU_TEST_INFO_NULL,

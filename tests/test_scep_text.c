@@ -1,5 +1,7 @@
 /* What of SCEP is text: capabilities, URLs, base64; and the walker's parts that need no message. */
 #include <errno.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -195,6 +197,49 @@ static void ber_comes_out_as_der(void)
 	}
 }
 
+/* A public key with this exponent and a modulus of that many bits: enough for a judgement that must come before any computing. */
+static EVP_PKEY *public_make(unsigned bits, const char *exponent_hex)
+{
+	AUTO(bn) BIGNUM *n = BN_new();
+	AUTO(bn) BIGNUM *e = NULL;
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+	OSSL_PARAM_BLD *list = OSSL_PARAM_BLD_new();
+	OSSL_PARAM *params = NULL;
+	EVP_PKEY *key = NULL;
+
+	if (n && BN_set_bit(n, (int) bits - 1) == 1 && BN_set_bit(n, 0) == 1 && BN_hex2bn(&e, exponent_hex) > 0 &&
+	    OSSL_PARAM_BLD_push_BN(list, OSSL_PKEY_PARAM_RSA_N, n) == 1 && OSSL_PARAM_BLD_push_BN(list, OSSL_PKEY_PARAM_RSA_E, e) == 1)
+		params = OSSL_PARAM_BLD_to_param(list);
+	if (params && EVP_PKEY_fromdata_init(ctx) == 1)
+		(void) EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params); /* NULL tells */
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(list);
+	return key;
+}
+
+static void keys_of_peers_are_bounded(void)
+{
+	static const struct {
+		unsigned bits;
+		const char *exponent;
+		bool fine;
+	} rows[] = {
+		{ 2048, "10001", true }, { 2048, "3", true },	 { 8192, "10001", true }, { 2048, "FFFFFFFFFFFFFFFF", true },
+		{ 8193, "10001", false }, { 2048, "1", false }, { 2048, "10000", false }, { 2048, "10000000000000001", false },
+		{ 511, "10001", false },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		EVP_PKEY *key = public_make(rows[i].bits, rows[i].exponent);
+
+		CU_ASSERT_PTR_NOT_NULL(key);
+		CU_ASSERT_EQUAL(key_bounded(key), rows[i].fine);
+		EVP_PKEY_free(key);
+	}
+	CU_ASSERT_FALSE(key_bounded(NULL));
+}
+
 static CU_TestInfo tests[] = {
 	{ "capabilities are read as the RFC says", capabilities_are_read_as_the_rfc_says },
 	{ "capabilities come back from their text", capabilities_come_back_from_their_text },
@@ -205,6 +250,7 @@ static CU_TestInfo tests[] = {
 	{ "base64 is bounded", base64_is_bounded },
 	{ "numbers have names", numbers_have_names },
 	{ "BER comes out as DER", ber_comes_out_as_der },
+	{ "keys of peers are bounded", keys_of_peers_are_bounded },
 	CU_TEST_INFO_NULL,
 };
 
