@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +23,10 @@
 static char folder[] = "/tmp/test_db.XXXXXX";
 static char path[64];
 static struct db *db;
+
+static atomic_int syncs, sync_fails;	/* calls of fdatasync; calls that are still to fail */
+static atomic_bool sync_stops;		/* the next call waits at the gate */
+static sem_t sync_reached, sync_gate;
 
 static int db_up(void)
 {
@@ -46,7 +52,7 @@ static int suite_init(void)
 	if (!mkdtemp(folder))
 		return -1;
 	(void) snprintf(path, sizeof(path), "%s/ca.db", folder);
-	return 0;
+	return sem_init(&sync_reached, 0, 0) < 0 || sem_init(&sync_gate, 0, 0) < 0;
 }
 static int suite_clean(void)
 {
@@ -684,6 +690,79 @@ static void killed_writer_loses_nothing_acknowledged(void)
 	}
 }
 
+/* ---- a disk that fails: fdatasync as SQLite's library finds it (see Makefile.am) ---- */
+
+int fdatasync(int fd)
+{
+	atomic_fetch_add(&syncs, 1);
+	if (atomic_exchange(&sync_stops, false)) {
+		(void) sem_post(&sync_reached);
+		while (sem_wait(&sync_gate) < 0)
+			;
+	}
+	if (atomic_load(&sync_fails) > 0) {
+		atomic_fetch_sub(&sync_fails, 1);
+		errno = EIO;
+		return -1;
+	}
+	return (int) syscall(SYS_fdatasync, fd);
+}
+
+static void every_commit_is_synced(void)
+{
+	int before;
+
+	for (int i = 0; i < 5; i++) {
+		before = atomic_load(&syncs);
+		CU_ASSERT(db_setting_set(db, "k", &i, sizeof(i), NULL) == 0);
+		CU_ASSERT(atomic_load(&syncs) > before);
+	}
+}
+static void failed_sync_stops_writing_for_good(void)
+{
+	AUTO(db_request) struct db_request r = { .id = 0 };
+	AUTO(buf) struct buf b = BUF_EMPTY;
+	struct err e = { .code = 0 };
+
+	CU_ASSERT(db_setting_set(db, "before", "x", 1, NULL) == 0);
+	CU_ASSERT(db_health(db) == 0);
+	atomic_store(&sync_fails, 1);
+	CU_ASSERT(db_setting_set(db, "lost", "x", 1, &e) == -EIO);
+	CU_ASSERT(atomic_load(&sync_fails) == 0);
+	CU_ASSERT(db_health(db) == -EIO);
+	CU_ASSERT(grant("t1", "c1", "01", &r) == -EIO); /* the disk would take it again: we do not ask it */
+	CU_ASSERT(db_setting_get(db, "before", &b, NULL) == 0); /* reads go on */
+	CU_ASSERT(db_setting_get(db, "lost", &b, NULL) == -ENOENT);
+	db_down();
+	CU_ASSERT_FATAL(db_up() == 0);
+	CU_ASSERT(db_health(db) == 0);
+	CU_ASSERT(db_setting_get(db, "before", &b, NULL) == 0);
+	CU_ASSERT(db_setting_set(db, "after", "x", 1, NULL) == 0);
+	CU_ASSERT(db_audit_check(db, NULL, NULL) == 0);
+}
+
+static void *slow_main(void *arg)
+{
+	*(atomic_int *) arg = db_setting_set(db, "slow", "x", 1, NULL);
+	return NULL;
+}
+static void nobody_is_told_before_the_sync(void)
+{
+	AUTO(buf) struct buf b = BUF_EMPTY;
+	atomic_int told = 4711;
+	pthread_t t;
+
+	atomic_store(&sync_stops, true);
+	CU_ASSERT(pthread_create(&t, NULL, slow_main, &told) == 0);
+	CU_ASSERT(sem_wait(&sync_reached) == 0);
+	CU_ASSERT(atomic_load(&told) == 4711);
+	CU_ASSERT(db_setting_get(db, "slow", &b, NULL) == -ENOENT); /* readers neither wait nor see it */
+	CU_ASSERT(sem_post(&sync_gate) == 0);
+	CU_ASSERT(pthread_join(t, NULL) == 0);
+	CU_ASSERT(atomic_load(&told) == 0);
+	CU_ASSERT(db_setting_get(db, "slow", &b, NULL) == 0);
+}
+
 /* ---- a full disk ---- */
 
 static bool small_disk(void)
@@ -759,6 +838,9 @@ static CU_TestInfo file_tests[] = {
 static CU_TestInfo writer_tests[] = {
 	{ "64 copies of one request give one intent", copies_of_one_request_give_one_intent },
 	{ "a bad job does not spoil its batch", bad_job_does_not_spoil_its_batch },
+	{ "every commit is synced", every_commit_is_synced },
+	{ "nobody is told before the sync", nobody_is_told_before_the_sync },
+	{ "a failed sync stops writing for good", failed_sync_stops_writing_for_good },
 	{ "a killed writer loses nothing acknowledged", killed_writer_loses_nothing_acknowledged },
 	CU_TEST_INFO_NULL,
 };
