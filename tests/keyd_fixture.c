@@ -30,6 +30,11 @@ static bool conf_write(const struct keyd *k, const char *conf)
 
 bool keyd_setup(struct keyd *k, const char *conf)
 {
+	return keyd_setup_as(k, conf, 0);
+}
+
+bool keyd_setup_as(struct keyd *k, const char *conf, uid_t uid)
+{
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 
 	memset(k, 0, sizeof(*k));
@@ -42,6 +47,9 @@ bool keyd_setup(struct keyd *k, const char *conf)
 	if (k->listen_fd < 0 || bind(k->listen_fd, (struct sockaddr *) &sa, sizeof(sa)) < 0 ||
 	    chmod(k->root, 0755) < 0 || chmod(k->socket, 0666) < 0 || listen(k->listen_fd, 64) < 0)
 		return false;
+	k->uid = uid;
+	if (uid != 0 && chown(k->root, uid, (gid_t) -1) < 0)
+		return false;
 	return (!conf || conf_write(k, conf)) && keyd_start(k);
 }
 
@@ -49,6 +57,7 @@ static void child(const struct keyd *k)
 {
 	const char *program = getenv("KEYROLL_KEYD"), *build = getenv("top_builddir");
 	char path[256], root[80], pid[16];
+	int program_fd;
 
 	if (program)
 		(void) snprintf(path, sizeof(path), "%s", program);
@@ -60,7 +69,10 @@ static void child(const struct keyd *k)
 		_exit(99);
 	if (k->listen_fd == 3)
 		(void) fcntl(3, F_SETFD, 0);
-	(void) execl(path, "keyroll-keyd", root, "--verbose", NULL);
+	program_fd = open(path, O_RDONLY | O_CLOEXEC); /* before the change of user, who may not reach the build folder */
+	if (program_fd < 0 || (k->uid != 0 && setuid(k->uid) < 0))
+		_exit(99);
+	(void) fexecve(program_fd, (char *[]){ (char *) "keyroll-keyd", root, (char *) "--verbose", NULL }, environ);
 	perror(path);
 	_exit(99);
 }

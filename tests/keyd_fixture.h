@@ -14,10 +14,13 @@ struct keyd {
 	char socket[96];
 	int listen_fd;
 	pid_t pid;
+	uid_t uid; /* whom the custodian runs as, when not 0 */
 };
 
 /* conf: text of keyd.conf, or NULL. */
 bool keyd_setup(struct keyd *k, const char *conf);
+/* The same, run by another user (root only). */
+bool keyd_setup_as(struct keyd *k, const char *conf, uid_t uid);
 bool keyd_start(struct keyd *k);
 void keyd_signal(struct keyd *k, int sig); /* and waits for its end */
 /* Deletes the labels (NULL-terminated), ends the custodian, removes the folder: no key and no keyring stays behind. 0, or its exit status. */
