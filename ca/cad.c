@@ -68,11 +68,16 @@ static int service_start(struct cad *c, struct err *reterr)
 	return r;
 }
 
+/* With a clock that is not trusted nothing is signed: then each is finished when its client comes again. */
 static int intents_finish(struct cad *c, struct err *reterr)
 {
 	unsigned done = 0, left = 0;
+	struct tp_now now;
 	int r;
 
+	calendar_now(c->calendar, &now);
+	if (!now.trusted)
+		return 0;
 	r = service_finish(c->service, &done, &left, reterr);
 	if (r == 0 && done + left > 0)
 		log_line(left ? LOG_ERR : LOG_NOTICE, "%u certificates were finished that a stop had left unsigned, %u could not be", done, left);

@@ -29,8 +29,10 @@ static const char *rollover_status(const struct cad *c, const struct view *v)
 	return calendar_generating(c->calendar) ? "generating" : "none";
 }
 
-static const char *status_word(const struct view *v, const struct tp_now *now)
+static const char *status_word(const struct cad *c, const struct view *v, const struct tp_now *now)
 {
+	if (!signer_up(c->signer))
+		return "no-signer";
 	if (!now->trusted)
 		return "waiting-for-clock";
 	return now->wall.ms >= v->role[CAR_RECIPIENT_ACTIVE].facts.na_sec * 1000 ? "expired" : "enabled";
@@ -44,7 +46,7 @@ static void op_status(void *userdata, struct ca_control_status *ret)
 
 	calendar_now(c->calendar, &now);
 	ret->conf = v->conf; /* c->conf keeps it after the view has gone */
-	ret->status = status_word(v, &now);
+	ret->status = status_word(c, v, &now);
 	ret->clock_trusted = now.trusted;
 	ret->ca = v->role[CAR_RECIPIENT_ACTIVE].facts;
 	ret->rollover = v->role[CAR_RECIPIENT_NEXT].facts;

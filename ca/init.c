@@ -4,12 +4,14 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <systemd/sd-daemon.h>
 
 #include "ca/cad.h"
 #include "ca/material.h"
 #include "ca/selfsign.h"
 #include "common/auto_ssl.h"
 #include "common/clk.h"
+#include "common/fs.h"
 
 #define GENERATE_TIMEOUT_MS 120000 /* RSA-4096 on a small machine */
 
@@ -88,6 +90,18 @@ static int init_fresh(const struct cad_options *o, const struct ca_conf *conf, s
 	return facts_print(cert, &facts, reterr);
 }
 
+/* Where systemd runs the signer, its key must not be made by one of ours: other user, other keyring, other seal. */
+static int signer_expect(const char *name, struct err *reterr)
+{
+	AUTO(mem) char *path = fs_path("/run/keyroll/signer/%s.sock", name);
+
+	if (!path)
+		return err_set(reterr, -ENOMEM, "signer");
+	if (sd_booted() <= 0 || *fs_root() || access(path, F_OK) == 0)
+		return 0;
+	return err_set(reterr, -ENOENT, "no signer listens. Do: systemctl start keyroll-signer@%s.socket", name);
+}
+
 int init_run(const struct cad_options *o, struct err *reterr)
 {
 	AUTO(ca_conf) struct ca_conf *conf = NULL;
@@ -98,8 +112,10 @@ int init_run(const struct cad_options *o, struct err *reterr)
 	if ((r = ca_conf_load(o->name, &conf, reterr)) < 0 || (r = material_folder_make(o->name, reterr)) < 0)
 		return r;
 	r = material_load(o->name, CAR_RECIPIENT_ACTIVE, &there, reterr);
-	if (r == -ENOENT)
-		return init_fresh(o, conf, reterr);
+	if (r == -ENOENT) {
+		r = signer_expect(o->name, reterr);
+		return r < 0 ? r : init_fresh(o, conf, reterr);
+	}
 	if (r < 0)
 		return r;
 	r = x509_facts_get(there, &facts, reterr);

@@ -203,6 +203,11 @@ void signer_free(struct signer *s)
 	free(s);
 }
 
+bool signer_up(const struct signer *s)
+{
+	return s->child.pid > 0 || s->lifeline_fd >= 0;
+}
+
 unsigned signer_losses(const struct signer *s)
 {
 	return atomic_load(&s->losses);

@@ -18,6 +18,8 @@ int signer_new(sd_event *event, const char *name, bool verbose, struct signer **
 /* Ends the child, if it is ours, and waits for it. */
 void signer_free(struct signer *s);
 
+/* False from the moment a signer is lost until one is there again. The event loop's thread. */
+bool signer_up(const struct signer *s);
 /* Counts how often the signer was lost. Any thread. What failed while it changed may have failed for want of a signer. */
 unsigned signer_losses(const struct signer *s);
 
