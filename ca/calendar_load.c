@@ -49,12 +49,29 @@ static int role_load(struct calendar *c, struct view *v, enum car_recipient role
 	return crl_restore(c, v, role) < 0 ? err_set(reterr, -ENOMEM, "CRL") : 0;
 }
 
+/* The signer's floor goes by IssuerName=, so a change of it would end in refusals: say so at start. */
+static int name_check(const struct view *v, struct err *reterr)
+{
+	AUTO(name) X509_NAME *name = NULL;
+	int r;
+
+	r = x509_name_parse(v->conf->issuer_name, &name, reterr);
+	if (r < 0)
+		return r;
+	if (X509_NAME_cmp(name, X509_get_subject_name(v->role[CAR_RECIPIENT_ACTIVE].cert)) != 0)
+		return err_from_openssl(reterr, -EINVAL, "IssuerName=%s, but the CA certificate's subject is %s. Do: set it back, or make another CA",
+					v->conf->issuer_name, v->role[CAR_RECIPIENT_ACTIVE].facts.subject);
+	return 0;
+}
+
 static int active_load(struct calendar *c, struct view *v, struct err *reterr)
 {
 	struct ks_key key = { 0 };
 	int r;
 
 	r = role_load(c, v, CAR_RECIPIENT_ACTIVE, &key, reterr);
+	if (r == 0)
+		r = name_check(v, reterr);
 	if (r < 0 || key.slot != KS_SLOT_SHADOW)
 		return r;
 	log_line(LOG_NOTICE, "the active CA's key is moved to its place: a switch was cut off");

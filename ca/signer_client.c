@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #include "ca/signer_child.h"
+#include "common/clk.h"
 #include "common/fs.h"
 #include "common/log.h"
 #include "keystore/custody_conn.h"
@@ -25,7 +26,7 @@ struct signer {
 	struct signer_child child;
 	int listen_fd;	 /* of a child's socket: stays while the child is gone */
 	int lifeline_fd; /* to a signer that others started: its end is how we learn of it */
-	int64_t restart_ms;
+	int64_t restart_ms, started_ms; /* boot time of the last start */
 	bool verbose;
 	atomic_uint losses;
 };
@@ -55,9 +56,12 @@ static int restart_due(sd_event_source *source, uint64_t usec, void *userdata)
 
 static void restart_arm(struct signer *s)
 {
-	uint64_t after = (uint64_t) s->restart_ms * 1000;
+	uint64_t after;
 	int r;
 
+	if (clk_boot_ms() - s->started_ms > RESTART_LAST_MS)
+		s->restart_ms = RESTART_FIRST_MS; /* it had run well for a while */
+	after = (uint64_t) s->restart_ms * 1000;
 	s->restart_ms = s->restart_ms * 2 > RESTART_LAST_MS ? RESTART_LAST_MS : s->restart_ms * 2;
 	r = sd_event_add_time_relative(s->event, &s->restart_source, CLOCK_MONOTONIC, after, 1000, restart_due, s);
 	if (r < 0)
@@ -153,6 +157,7 @@ static int reach(struct signer *s, struct err *reterr)
 {
 	int r;
 
+	s->started_ms = clk_boot_ms();
 	if (s->listen_fd >= 0)
 		return child_start(s, reterr);
 	r = custody_connect(s->socket, &s->lifeline_fd, reterr);

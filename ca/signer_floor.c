@@ -34,6 +34,11 @@ const char *floor_form_name(enum floor_form form)
 	return form < FLOOR_FORM_N_ ? names[form] : "?";
 }
 
+void floor_set_lifetime(struct floor *f, int64_t ca_lifetime_ms)
+{
+	f->ca_lifetime_sec = (ca_lifetime_ms + 999) / 1000;
+}
+
 int floor_new(const char *issuer_name, int64_t ca_lifetime_ms, const char *folder, struct floor **ret, struct err *reterr)
 {
 	AUTO(floor) struct floor *f = calloc(1, sizeof(*f));
@@ -44,7 +49,7 @@ int floor_new(const char *issuer_name, int64_t ca_lifetime_ms, const char *folde
 	r = x509_name_parse(issuer_name, &f->name, reterr);
 	if (r < 0)
 		return r;
-	f->ca_lifetime_sec = (ca_lifetime_ms + 999) / 1000;
+	floor_set_lifetime(f, ca_lifetime_ms);
 	f->folder = strdup(folder);
 	if (!f->folder)
 		return err_set(reterr, -ENOMEM, "floor");

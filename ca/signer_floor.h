@@ -26,6 +26,8 @@ struct floor_ask { /* borrowed for the call */
 /* issuer_name: RFC 4514 text from the configuration, the only name that this signer issues under. ca_lifetime_ms bounds its own certificates.
  * folder holds one small file for each own CA certificate that it has signed; made when missing. */
 int floor_new(const char *issuer_name, int64_t ca_lifetime_ms, const char *folder, struct floor **ret, struct err *reterr) CHECKED;
+/* A configuration that was read again bounds the next certificate of its own. */
+void floor_set_lifetime(struct floor *f, int64_t ca_lifetime_ms);
 void floor_free(struct floor *f);
 
 /* 0 and the form; -EPERM with the reason. An own CA certificate is remembered durably before this returns 0: -EIO, -ENOSPC when that fails. */

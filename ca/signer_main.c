@@ -62,8 +62,25 @@ static int refuse(const struct custody_ask *ask, int code, const char *why, stru
 	return err_set(reterr, code, "%s", why);
 }
 
+struct judge {
+	const char *name;
+	struct floor *floor;
+};
+
+/* The front takes a new CACertificateLifetime= over by a reload, of which nobody tells us: before its own certificate is refused, the file is read again. */
+static int judge_own(struct judge *j, const struct floor_ask *in, enum floor_form *ret_form, struct err *reterr)
+{
+	AUTO(ca_conf) struct ca_conf *conf = NULL;
+
+	if (ca_conf_load(j->name, &conf, NULL) < 0)
+		return err_set(reterr, -EPERM, "its own certificate is refused, and the configuration cannot be read again");
+	floor_set_lifetime(j->floor, conf->cal.ca_lifetime_ms);
+	return floor_check(j->floor, in, ret_form, reterr);
+}
+
 static int sign_check(void *userdata, const struct custody_ask *ask, struct err *reterr)
 {
+	struct judge *j = userdata;
 	struct floor_ask in = { .spki = ask->spki, .spki_der = ask->spki_der, .spki_der_len = ask->spki_der_len, .bytes = ask->bytes, .len = ask->len };
 	enum floor_form form = FLOOR_FORM_N_;
 	struct err why = { 0 };
@@ -73,7 +90,9 @@ static int sign_check(void *userdata, const struct custody_ask *ask, struct err 
 		return refuse(ask, -EPERM, "only PKCS#1 v1.5, whose signatures can be made again", reterr);
 	if (x509sig_digest_from_name(ask->digest, &in.digest) < 0)
 		return refuse(ask, -EPERM, "a digest below the floor", reterr);
-	r = floor_check(userdata, &in, &form, &why);
+	r = floor_check(j->floor, &in, &form, &why);
+	if (r == -EPERM && form == FLOOR_FORM_OWN_CA)
+		r = judge_own(j, &in, &form, &why);
 	if (r < 0)
 		return refuse(ask, r, err_text(&why, r), reterr);
 	log_line(LOG_DEBUG, "signs %s of %zu bytes", floor_form_name(form), ask->len);
@@ -90,6 +109,7 @@ static int serve(const struct options *o, struct err *reterr)
 	static const char *const makers[] = { "keyroll-ca", NULL };
 	struct custody_options custody = { .program = "keyroll-signer", .socket_mode = 0660, .seal = true, .keep_parsed = true, .makers = makers,
 					   .allow_decrypt = true, .check_sign = sign_check };
+	struct judge judge = { .name = o->name };
 	int r;
 
 	if (!state || !records || !socket)
@@ -100,7 +120,8 @@ static int serve(const struct options *o, struct err *reterr)
 	custody.state_dir = state;
 	custody.socket_path = socket;
 	custody.protection = conf->protection;
-	custody.userdata = floor;
+	judge.floor = floor;
+	custody.userdata = &judge;
 	return custody_server_run(&custody, reterr);
 }
 

@@ -164,6 +164,9 @@ static void own_ca(void)
 	CU_ASSERT_EQUAL(ca_make("CN=Floor CA,O=Test", ca_key, NB + CA_LIFETIME + 1, &longer, NULL), 0);
 	CU_ASSERT_EQUAL(ca_make("CN=Another CA,O=Test", ca_key, NB + CA_LIFETIME, &named, NULL), 0);
 	check_bytes("own certificate, one second too long", &longer, -EPERM, FLOOR_FORM_OWN_CA);
+	floor_set_lifetime(fl, (CA_LIFETIME + 1) * 1000);
+	check_bytes("the same after CACertificateLifetime= grew", &longer, 0, FLOOR_FORM_OWN_CA);
+	floor_set_lifetime(fl, CA_LIFETIME * 1000);
 	check_bytes("own certificate under another name", &named, -EPERM, FLOOR_FORM_OWN_CA);
 	ask = ask_for(&ca_tbs);
 	ask.spki = other_spki; /* asks the other key to sign it */
