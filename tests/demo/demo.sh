@@ -72,7 +72,7 @@ take_event() {
 	local who=$1 name=$2 text=$3 what
 
 	SEEN[$name]=$((${SEEN[$name]:-0} + 1))
-	what=$(meaning "$name") && tell "$who" "$BOLD$what$PLAIN  $DIM$text$PLAIN"
+	what=$(meaning "$name") && tell "$who" "$BOLD$what$PLAIN  $DIM${text% (*}$PLAIN" # without the log's fields
 }
 
 # One line from the pipe that everything reports to.
@@ -91,9 +91,13 @@ take_line() {
 		tell peer "sees serial $name"
 		;;
 	switch)
-		SWITCHES+=("$rest")
 		read -r _ name _ <<<"$rest"
-		tell router "switched the delivered link to $name"
+		if [[ ${SWITCHES[-1]:-} == *" $name "* ]]; then
+			tell router "delivered another ca.pem, beside the same certificate"
+		else
+			tell router "switched the delivered link to $name"
+		fi
+		SWITCHES+=("$rest")
 		;;
 	failed)
 		tell peer "${RED}FAILED HANDSHAKE: ${rest#* }$PLAIN"
@@ -364,7 +368,8 @@ verdict() {
 	read -r handshakes failed tolerated late longest <<<"$SUMMARY"
 	find_rollover
 	why=$(why_not "$failed")
-	printf '\n%s\n' "${why:+$RED$why$PLAIN}"
+	printf '\n%s' "${why:+$RED$why$PLAIN
+}"
 	echo "  handshakes          $handshakes, one every 100 ms, each verified against the delivered ca.pem"
 	echo "  failed              $failed"
 	echo "  needed tolerance    $tolerated (one second, at the CA's end)"
