@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "ca/cad.h"
+#include "ca/own_user.h"
 #include "common/conf.h"
 #include "common/fs.h"
 #include "common/log.h"
@@ -68,6 +69,8 @@ int main(int argc, char **argv)
 		return r - 1;
 	log_open("keyroll-cad", a.cad.verbose ? LOG_DEBUG : LOG_INFO);
 	r = fs_set_root(a.root, &why);
+	if (r == 0 && a.init)
+		r = own_user_become(&why);
 	if (r == 0)
 		r = a.init ? init_run(&a.cad, &why) : cad_run(&a.cad, &why);
 	if (r < 0) {

@@ -97,7 +97,9 @@ systemctl reload keyrolld.service || fail "reload of the agent"
 until_true 20 pkictl show Test-CA || fail "the agent does not know the trustpoint"
 pkictl authenticate Test-CA --fingerprint="$pin" || fail "authenticate"
 pkictl enroll Test-CA
-until_true 30 pkictl ca grant --all || fail "nothing to grant"
+pending() { pkictl ca requests --no-legend | grep -q router.example; }
+until_true 30 pending || fail "no request is pending"
+pkictl ca grant --all || fail "grant"
 until_true 60 test -s "$dir/cert.pem" || fail "no certificate was delivered"
 until_true 20 key_works || { key_works; fail "the key does not sign"; }
 ok "a trustpoint is enrolled, its key signs by keyroll:// for the user that is named"

@@ -32,6 +32,15 @@ make_base() {
 	mv "$base.new" "$base"
 }
 
+# Units, catalogue and polkit's rule are only found where the system looks: the build must be for /usr, as README says.
+if ! grep -qx "prefix = /usr" "$build/Makefile"; then
+	mkdir -p "$build/nspawn-build"
+	cd "$build/nspawn-build"
+	[ -e Makefile ] || "$src/configure" -q --prefix=/usr --sysconfdir=/etc || { echo "configure failed"; exit 1; }
+	make -s -j"$(nproc)" all >"$work/build.log" 2>&1 || { tail -n 20 "$work/build.log"; exit 1; }
+	build=$build/nspawn-build
+fi
+
 [ "$(cat "$base/.packages" 2>/dev/null)" = "$PACKAGES" ] || make_base
 mkdir "$work/share"
 cp -a "$base" "$work/root"
