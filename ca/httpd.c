@@ -87,6 +87,15 @@ uint16_t httpd_port(const struct httpd *h)
 	return h->port;
 }
 
+/* Left to itself the library shuts the listening socket down, also for systemd, which holds the same one: after a restart of the CA nobody could
+ * connect. So the socket is taken back first, and only our descriptor is closed. */
+static void daemon_stop(struct MHD_Daemon *daemon)
+{
+	AUTO(fd) int fd = MHD_quiesce_daemon(daemon);
+
+	MHD_stop_daemon(daemon);
+}
+
 /* The workers first: a connection that is suspended when the library stops would make it abort. */
 void httpd_stop(struct httpd *h)
 {
@@ -95,7 +104,7 @@ void httpd_stop(struct httpd *h)
 	atomic_store(&h->stopping, true);
 	httpd_workers_stop(&h->workers);
 	if (h->daemon)
-		MHD_stop_daemon(h->daemon);
+		daemon_stop(h->daemon);
 	httpd_deadlines_stop(&h->deadlines);
 	free(h->crl_prefix);
 	free(h);
