@@ -54,6 +54,7 @@ KeySize=2048
 Clock=assume-valid
 CONF
 
+journalctl --update-catalog || fail "the catalogue is refused"
 systemctl daemon-reload
 systemctl start keyroll-keyd.service || fail "the custodian does not start"
 is_active keyroll-keyd.service || fail "the custodian is not active"
