@@ -27,7 +27,7 @@ static int sockets_take(struct sockets *ret, struct err *reterr)
 	char **names = NULL;
 	int i, n;
 
-	*ret = (struct sockets) { -1, -1 };
+	*ret = (struct sockets){ -1, -1 };
 	n = sd_listen_fds_with_names(1, &names);
 	if (n < 0)
 		return err_set(reterr, n, "sockets handed over: %s", strerror(-n));
@@ -80,7 +80,8 @@ static int intents_finish(struct cad *c, struct err *reterr)
 		return 0;
 	r = service_finish(c->service, &done, &left, reterr);
 	if (r == 0 && done + left > 0)
-		log_line(left ? LOG_ERR : LOG_NOTICE, "%u certificates were finished that a stop had left unsigned, %u could not be", done, left);
+		log_line(left ? LOG_ERR : LOG_NOTICE, "%u certificates were finished that a stop had left unsigned, %u could not be", done,
+			 left);
 	return r;
 }
 
@@ -197,7 +198,8 @@ static int signals_watch(struct cad *c, struct err *reterr)
 {
 	int r;
 
-	if ((r = sd_event_add_signal(c->event, NULL, SIGTERM, NULL, NULL)) < 0 || (r = sd_event_add_signal(c->event, NULL, SIGINT, NULL, NULL)) < 0 ||
+	if ((r = sd_event_add_signal(c->event, NULL, SIGTERM, NULL, NULL)) < 0 ||
+	    (r = sd_event_add_signal(c->event, NULL, SIGINT, NULL, NULL)) < 0 ||
 	    (r = sd_event_add_signal(c->event, NULL, SIGHUP, hangup, c)) < 0 || (r = sd_event_set_watchdog(c->event, true)) < 0)
 		return err_set(reterr, r, "event loop: %s", strerror(-r));
 	return 0;
@@ -267,7 +269,7 @@ int cad_reload(struct cad *c, struct err *reterr)
 	}
 	view_conf_put(c->conf);
 	c->conf = shared;
-	log_event(LOG_EV_CONFIG_LOADED, &(struct log_fields) { .ca = c->name }, "configuration read again");
+	log_event(LOG_EV_CONFIG_LOADED, &(struct log_fields){ .ca = c->name }, "configuration read again");
 	return 0;
 }
 
@@ -282,7 +284,8 @@ int cad_run(const struct cad_options *o, struct err *reterr)
 		r = r < 0 ? err_set(reterr, r, "event loop: %s", strerror(-r)) : start(&c, reterr);
 	}
 	if (r == 0) {
-		log_event(LOG_EV_CS_ENABLED, &(struct log_fields) { .ca = o->name }, "CA %s serves on port %u", o->name, httpd_port(c.httpd));
+		log_event(LOG_EV_CS_ENABLED, &(struct log_fields){ .ca = o->name }, "CA %s serves on port %u", o->name,
+			  httpd_port(c.httpd));
 		(void) sd_notifyf(0, "READY=1\nSTATUS=CA %s serves on port %u", o->name, httpd_port(c.httpd)); /* nobody may listen */
 		r = sd_event_loop(c.event);
 		(void) sd_notify(0, "STOPPING=1"); /* likewise */

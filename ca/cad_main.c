@@ -18,9 +18,10 @@ struct arguments {
 
 static int usage(int status)
 {
-	(void) fprintf(status ? stderr : stdout, "Usage: keyroll-cad [--root=DIR] [--verbose] NAME\n"
-						 "       keyroll-cad [--root=DIR] [--verbose] --init NAME\n"
-						 "Serves the CA of /etc/keyroll/ca/NAME.conf, or makes its key and certificate. See keyroll-cad(8).\n");
+	(void) fprintf(status ? stderr : stdout,
+		       "Usage: keyroll-cad [--root=DIR] [--verbose] NAME\n"
+		       "       keyroll-cad [--root=DIR] [--verbose] --init NAME\n"
+		       "Serves the CA of /etc/keyroll/ca/NAME.conf, or makes its key and certificate. See keyroll-cad(8).\n");
 	return status;
 }
 
@@ -29,7 +30,7 @@ static int arguments_read(int argc, char **argv, struct arguments *a)
 {
 	static const struct option longs[] = {
 		{ "root", required_argument, NULL, 'r' }, { "verbose", no_argument, NULL, 'v' }, { "init", no_argument, NULL, 'i' },
-		{ "help", no_argument, NULL, 'h' },	  { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 },
+		{ "help", no_argument, NULL, 'h' },       { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
 

@@ -18,7 +18,7 @@ void calendar_now(const struct calendar *c, struct tp_now *ret)
 {
 	AUTO(view) struct view *v = service_view1(c->o.service);
 
-	*ret = (struct tp_now) { .wall.ms = clk_wall_ms(), .boot.ms = clk_boot_ms() };
+	*ret = (struct tp_now){ .wall.ms = clk_wall_ms(), .boot.ms = clk_boot_ms() };
 	ret->trusted = v && clk_trusted(v->conf->clock);
 }
 
@@ -50,7 +50,7 @@ static void trust_log(struct calendar *c, const struct tp_now *now)
 	if (now->trusted == c->was_trusted && c->started)
 		return;
 	if (!now->trusted)
-		log_event(LOG_EV_NON_AUTHORITATIVE_CLOCK, &(struct log_fields) { .ca = c->o.name },
+		log_event(LOG_EV_NON_AUTHORITATIVE_CLOCK, &(struct log_fields){ .ca = c->o.name },
 			  "the clock is not trusted: nothing is signed and no timer runs until it is synchronised (Clock=auto)");
 	else if (c->started)
 		log_line(LOG_NOTICE, "the clock is trusted now");
@@ -58,14 +58,13 @@ static void trust_log(struct calendar *c, const struct tp_now *now)
 	c->started = true;
 }
 
-void calendar_event(struct calendar *c, const struct cal_event *event, const struct err *why)
+void calendar_event(struct calendar *c, const struct cal_event *event)
 {
 	AUTO(view) struct view *v = service_view1(c->o.service);
 	struct cal_actions actions;
 	struct tp_now now;
 	size_t i;
 
-	(void) why; /* was logged by who saw it */
 	calendar_now(c, &now);
 	trust_log(c, &now);
 	cal_step(&v->conf->cal, &c->state, event, &now, &actions);
@@ -82,7 +81,7 @@ void calendar_act_done(struct calendar *c, enum cal_act act, int code, const str
 		event.cert = *cert;
 	if (code < 0)
 		(void) log_err(code, why, "%s failed and will be tried again", cal_act_name(act));
-	calendar_event(c, &event, why);
+	calendar_event(c, &event);
 	waiter_answer(c, act, code, why);
 }
 
@@ -95,7 +94,7 @@ static int tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void) source;
 	(void) usec; /* cal_step reads the time that is */
-	calendar_event(c, &event, NULL);
+	calendar_event(c, &event);
 	return 0;
 }
 
@@ -166,7 +165,7 @@ int calendar_rollover(struct calendar *c, bool cancel, calendar_done_fn done, vo
 	c->done = done;
 	c->done_userdata = userdata;
 	c->done_cancel = cancel;
-	calendar_event(c, &event, NULL);
+	calendar_event(c, &event);
 	return 0;
 }
 
@@ -191,7 +190,7 @@ int calendar_reload(struct calendar *c, struct view_conf *conf, struct err *rete
 
 	r = conf_swap(c, conf, reterr);
 	if (r == 0)
-		calendar_event(c, &event, NULL); /* periods may be shorter now */
+		calendar_event(c, &event); /* periods may be shorter now */
 	return r;
 }
 
@@ -212,7 +211,7 @@ int calendar_new(const struct calendar_options *o, struct calendar **ret, struct
 	if (r < 0)
 		return r;
 	service_publish(o->service, TAKE(v));
-	calendar_event(c, &event, NULL);
+	calendar_event(c, &event);
 	*ret = TAKE(c);
 	return 0;
 }

@@ -39,7 +39,7 @@ static int next_publish(struct calendar *c, X509 *cert, EVP_PKEY *key, struct tp
 	if ((r = view_begin(c, &v, reterr)) < 0 || (r = view_role_set(v, CAR_RECIPIENT_NEXT, cert, key, reterr)) < 0)
 		return r;
 	*ret = calendar_times(&v->role[CAR_RECIPIENT_NEXT].facts);
-	log_event(LOG_EV_CS_SHADOW_CA_CREATED, &(struct log_fields) { .ca = c->o.name, .serial = v->role[CAR_RECIPIENT_NEXT].facts.serial },
+	log_event(LOG_EV_CS_SHADOW_CA_CREATED, &(struct log_fields){ .ca = c->o.name, .serial = v->role[CAR_RECIPIENT_NEXT].facts.serial },
 		  "rollover CA certificate, valid until %s", clk_rfc3339(ret->na_sec, na));
 	return view_end(c, &v, reterr);
 }
@@ -106,7 +106,8 @@ static int generate_begin(struct calendar *c, struct err *reterr)
 
 	r = signer_promote(c->o.signer, v->role[CAR_RECIPIENT_ACTIVE].facts.spki_sha256, reterr);
 	if (r == 0)
-		r = signer_generate(c->o.signer, KS_SLOT_SHADOW, (int) v->conf->key_bits, v->conf->protection, &c->generate_fd, spki, reterr);
+		r = signer_generate(c->o.signer, KS_SLOT_SHADOW, (int) v->conf->key_bits, v->conf->protection, &c->generate_fd, spki,
+				    reterr);
 	if (r < 0)
 		return r;
 	r = sd_event_add_io(c->o.event, &c->generate_source, c->generate_fd, EPOLLIN | EPOLLHUP, generated, c);
@@ -161,7 +162,7 @@ static int switch_over(struct calendar *c, struct err *reterr)
 		return r;
 	FAULT("ca.switch.renamed");
 	service_publish(c->o.service, TAKE(v));
-	log_event(LOG_EV_CS_ROLLED_OVER, &(struct log_fields) { .ca = c->o.name }, "the rollover CA is the active CA now");
+	log_event(LOG_EV_CS_ROLLED_OVER, &(struct log_fields){ .ca = c->o.name }, "the rollover CA is the active CA now");
 	r = signer_promote(c->o.signer, spki, &why);
 	if (r < 0)
 		(void) log_err(r, &why, "the new CA's key could not be moved to its place yet");
@@ -213,7 +214,7 @@ static int crl_update(struct calendar *c, enum car_recipient role, struct err *r
 	if (r == 0)
 		r = view_end(c, &v, reterr);
 	if (r == 0)
-		log_event(LOG_EV_CS_CRL_UPDATED, &(struct log_fields) { .ca = c->o.name }, "CRL of the %s key, next update %s",
+		log_event(LOG_EV_CS_CRL_UPDATED, &(struct log_fields){ .ca = c->o.name }, "CRL of the %s key, next update %s",
 			  role == CAR_RECIPIENT_NEXT ? "rollover" : "active", clk_rfc3339(crl.next_update_sec, next));
 	return r;
 }
@@ -231,7 +232,7 @@ static void expire_requests(struct calendar *c)
 	if (r < 0)
 		(void) log_err(r, &why, "old requests could not be expired");
 	else if (n > 0)
-		log_event(LOG_EV_CS_REQUEST_EXPIRED, &(struct log_fields) { .ca = c->o.name }, "%u pending requests expired", n);
+		log_event(LOG_EV_CS_REQUEST_EXPIRED, &(struct log_fields){ .ca = c->o.name }, "%u pending requests expired", n);
 }
 
 void calendar_perform(struct calendar *c, enum cal_act act)

@@ -16,7 +16,7 @@ struct calendar {
 };
 
 /* calendar.c */
-void calendar_event(struct calendar *c, const struct cal_event *event, const struct err *why);
+void calendar_event(struct calendar *c, const struct cal_event *event);
 void calendar_act_done(struct calendar *c, enum cal_act act, int code, const struct tp_cert *cert, const struct err *why);
 
 /* calendar_act.c. Ends in calendar_act_done, now or later, for those that have a DONE. */

@@ -15,7 +15,7 @@
 
 struct tp_cert calendar_times(const struct x509_facts *facts)
 {
-	return (struct tp_cert) { .nb_sec = facts->nb_sec, .na_sec = facts->na_sec, .serial_low = facts->serial_low };
+	return (struct tp_cert){ .nb_sec = facts->nb_sec, .na_sec = facts->na_sec, .serial_low = facts->serial_low };
 }
 
 /* The last CRL goes on serving until there is a new one. */
@@ -59,7 +59,8 @@ static int name_check(const struct view *v, struct err *reterr)
 	if (r < 0)
 		return r;
 	if (X509_NAME_cmp(name, X509_get_subject_name(v->role[CAR_RECIPIENT_ACTIVE].cert)) != 0)
-		return err_from_openssl(reterr, -EINVAL, "IssuerName=%s, but the CA certificate's subject is %s. Do: set it back, or make another CA",
+		return err_from_openssl(reterr, -EINVAL,
+					"IssuerName=%s, but the CA certificate's subject is %s. Do: set it back, or make another CA",
 					v->conf->issuer_name, v->role[CAR_RECIPIENT_ACTIVE].facts.subject);
 	return 0;
 }
@@ -128,15 +129,15 @@ static struct wall crl_due(const struct view *v, enum car_recipient role)
 	const struct view_crl *crl = &v->role[role].crl;
 
 	if (crl->der.len == 0)
-		return (struct wall) { 0 };
-	return (struct wall) { .ms = crl->next_update_sec * 1000 - v->conf->cal.crl_lifetime_ms / 2 };
+		return (struct wall){ 0 };
+	return (struct wall){ .ms = crl->next_update_sec * 1000 - v->conf->cal.crl_lifetime_ms / 2 };
 }
 
 static void state_init(struct cal_state *s, const struct view *v)
 {
 	const struct view_role *role = v->role;
 
-	*s = (struct cal_state) { .ca = calendar_times(&role[CAR_RECIPIENT_ACTIVE].facts), .crl_due = crl_due(v, CAR_RECIPIENT_ACTIVE) };
+	*s = (struct cal_state){ .ca = calendar_times(&role[CAR_RECIPIENT_ACTIVE].facts), .crl_due = crl_due(v, CAR_RECIPIENT_ACTIVE) };
 	if (role[CAR_RECIPIENT_NEXT].cert) {
 		s->next = calendar_times(&role[CAR_RECIPIENT_NEXT].facts);
 		s->next_crl_due = crl_due(v, CAR_RECIPIENT_NEXT);
@@ -154,7 +155,8 @@ int calendar_load(struct calendar *c, struct view **ret, struct err *reterr)
 
 	if (view_new(c->o.conf, &v) < 0)
 		return err_set(reterr, -ENOMEM, "calendar");
-	if ((r = active_load(c, v, reterr)) < 0 || (r = next_load(c, v, reterr)) < 0 || (r = previous_load(c, v, reterr)) < 0 || (r = view_seal(v, reterr)) < 0)
+	if ((r = active_load(c, v, reterr)) < 0 || (r = next_load(c, v, reterr)) < 0 || (r = previous_load(c, v, reterr)) < 0 ||
+	    (r = view_seal(v, reterr)) < 0)
 		return r;
 	state_init(&c->state, v);
 	*ret = TAKE(v);

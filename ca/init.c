@@ -51,7 +51,8 @@ static int certificate_make(const struct ca_conf *conf, EVP_PKEY *key, X509 **re
 	int r;
 
 	if (!now.trusted)
-		return err_set(reterr, -ETIME, "the clock is not synchronised, so no certificate is made (Clock=assume-valid if it is right)");
+		return err_set(reterr, -ETIME,
+			       "the clock is not synchronised, so no certificate is made (Clock=assume-valid if it is right)");
 	r = x509_name_parse(conf->issuer_name, &name, reterr);
 	if (r < 0)
 		return r;
@@ -69,8 +70,8 @@ static int facts_print(X509 *cert, const struct ks_key *key, struct err *reterr)
 	r = x509_facts_get(cert, &facts, reterr);
 	if (r < 0)
 		return r;
-	(void) printf("Subject: %s\nSerial: %s\nNot before: %s\nNot after: %s\n", facts.subject, facts.serial, clk_rfc3339(facts.nb_sec, nb),
-		      clk_rfc3339(facts.na_sec, na)); /* a closed stdout is found by the flush */
+	(void) printf("Subject: %s\nSerial: %s\nNot before: %s\nNot after: %s\n", facts.subject, facts.serial,
+		      clk_rfc3339(facts.nb_sec, nb), clk_rfc3339(facts.na_sec, na)); /* a closed stdout is found by the flush */
 	(void) printf("Key: RSA %d, protection %s, at rest %s\n", facts.bits, ks_protection_name(key->protection), key->at_rest);
 	(void) printf("CAFingerprint=sha256:%s\n", facts.sha256);
 	return fflush(stdout) == 0 ? 0 : err_set(reterr, -EIO, "standard output is closed");

@@ -232,7 +232,7 @@ static int validity_set(X509 *x, int64_t nb_sec, int64_t na_sec, struct err *ret
 static int algorithm_set(const X509_ALGOR *inside, enum scep_digest hash, struct err *reterr)
 {
 	int nid = x509sig_algorithm_nid(hash);
-	X509_ALGOR *algor = (X509_ALGOR *) inside; /* there is no setter but the signing functions, which would sign first and be recorded after */
+	X509_ALGOR *algor = (X509_ALGOR *) inside; /* the only setters are the signing functions, and here the record comes first */
 
 	if (nid == NID_undef || X509_ALGOR_set0(algor, OBJ_nid2obj(nid), V_ASN1_NULL, NULL) != 1)
 		return err_from_openssl(reterr, -EINVAL, "no certificate is signed with %s", scep_digest_name(hash));

@@ -15,7 +15,8 @@ AUTO_DEFINE(revoked, X509_REVOKED *, X509_REVOKED_free);
 /* The least TBSCertList: version 2, algorithm, issuer, a time. OpenSSL has no setter for the algorithm inside a CRL but its signing functions. */
 static int skeleton_tbs(const struct issue_crl *in, struct buf *ret)
 {
-	static const unsigned char version[] = { 0x02, 0x01, 0x01 }, when[] = { 0x17, 0x0d, '7', '0', '0', '1', '0', '1', '0', '0', '0', '0', '0', '0', 'Z' };
+	static const unsigned char version[] = { 0x02, 0x01, 0x01 },
+				   when[] = { 0x17, 0x0d, '7', '0', '0', '1', '0', '1', '0', '0', '0', '0', '0', '0', 'Z' };
 	AUTO(algor) X509_ALGOR *algor = X509_ALGOR_new();
 	AUTO(der) unsigned char *algor_der = NULL;
 	AUTO(der) unsigned char *name_der = NULL;
@@ -30,7 +31,8 @@ static int skeleton_tbs(const struct issue_crl *in, struct buf *ret)
 		return -ENOMEM;
 	ASN1_put_object(&p, 1, (int) (sizeof(version) + sizeof(when)) + n_algor + n_name, V_ASN1_SEQUENCE, V_ASN1_UNIVERSAL);
 	if (buf_set(ret, head, (size_t) (p - head)) < 0 || buf_add(ret, version, sizeof(version)) < 0 ||
-	    buf_add(ret, algor_der, (size_t) n_algor) < 0 || buf_add(ret, name_der, (size_t) n_name) < 0 || buf_add(ret, when, sizeof(when)) < 0)
+	    buf_add(ret, algor_der, (size_t) n_algor) < 0 || buf_add(ret, name_der, (size_t) n_name) < 0 ||
+	    buf_add(ret, when, sizeof(when)) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -56,7 +58,8 @@ static int revoked_reason(X509_REVOKED *entry, int reason)
 	if (reason == 0)
 		return 0; /* unspecified: RFC 5280 5.3.1 wants it absent */
 	code = ASN1_ENUMERATED_new();
-	if (!code || ASN1_ENUMERATED_set(code, reason) != 1 || X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, code, 0, X509V3_ADD_DEFAULT) != 1)
+	if (!code || ASN1_ENUMERATED_set(code, reason) != 1 ||
+	    X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, code, 0, X509V3_ADD_DEFAULT) != 1)
 		return -ENOMEM;
 	return 0;
 }

@@ -19,7 +19,7 @@ static int digest_check(X509_REQ *csr, unsigned digests, struct err *reterr)
 {
 	static const int nids[SCEP_DIGEST_N_] = {
 		[SCEP_DIGEST_SHA256] = NID_sha256, [SCEP_DIGEST_SHA384] = NID_sha384, [SCEP_DIGEST_SHA512] = NID_sha512,
-		[SCEP_DIGEST_SHA1] = NID_sha1,	   [SCEP_DIGEST_MD5] = NID_md5,
+		[SCEP_DIGEST_SHA1] = NID_sha1,     [SCEP_DIGEST_MD5] = NID_md5,
 	};
 	int nid = NID_undef;
 	size_t i;
@@ -41,7 +41,8 @@ static int key_check(X509_REQ *csr, struct err *reterr)
 		return err_from_openssl(reterr, -EINVAL, "the request's key is not RSA");
 	bits = EVP_PKEY_get_bits(key);
 	if (bits < LIMIT_KEY_BITS_MIN || bits > LIMIT_KEY_BITS_MAX)
-		return err_set(reterr, -EINVAL, "the request's RSA key has %d bits, %d to %d wanted", bits, LIMIT_KEY_BITS_MIN, LIMIT_KEY_BITS_MAX);
+		return err_set(reterr, -EINVAL, "the request's RSA key has %d bits, %d to %d wanted", bits, LIMIT_KEY_BITS_MIN,
+			       LIMIT_KEY_BITS_MAX);
 	return 0;
 }
 
@@ -136,7 +137,8 @@ static bool name_in(const GENERAL_NAME *name, GENERAL_NAMES *held)
 	int i;
 
 	for (i = 0; held && i < sk_GENERAL_NAME_num(held); i++)
-		if (GENERAL_NAME_cmp((GENERAL_NAME *) name, sk_GENERAL_NAME_value(held, i)) == 0) /* takes it without const, changes nothing */
+		/* takes it without const, changes nothing */
+		if (GENERAL_NAME_cmp((GENERAL_NAME *) name, sk_GENERAL_NAME_value(held, i)) == 0)
 			return true;
 	return false;
 }

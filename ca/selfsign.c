@@ -10,7 +10,12 @@
 int selfsign_make(const struct selfsign *in, X509 **ret, struct err *reterr)
 {
 	char serial[DB_SERIAL_HEX];
-	struct issue_ca ca = { .name = in->name, .key = in->key, .serial = serial, .nb_sec = in->validity.nb_sec, .na_sec = in->validity.na_sec, .hash = in->hash };
+	struct issue_ca ca = { .name = in->name,
+			       .key = in->key,
+			       .serial = serial,
+			       .nb_sec = in->validity.nb_sec,
+			       .na_sec = in->validity.na_sec,
+			       .hash = in->hash };
 	AUTO(buf) struct buf tbs = BUF_EMPTY;
 	AUTO(buf) struct buf der = BUF_EMPTY;
 	int r;

@@ -160,10 +160,12 @@ static int revoked_collect(void *userdata, const struct db_cert *c)
 	return 0;
 }
 
-static int crl_sign(struct service *s, const struct view *v, const struct view_role *role, const struct tp_now *now, const struct revoked_list *revoked,
-		    struct view_crl *ret, struct err *reterr)
+static int crl_sign(struct service *s, const struct view *v, const struct view_role *role, const struct tp_now *now,
+		    const struct revoked_list *revoked, struct view_crl *ret, struct err *reterr)
 {
-	struct issue_crl crl = { .ca = role->cert, .this_sec = now->wall.ms / 1000, .revoked = revoked->list, .n_revoked = revoked->n, .hash = v->conf->hash };
+	struct issue_crl crl = {
+		.ca = role->cert, .this_sec = now->wall.ms / 1000, .revoked = revoked->list, .n_revoked = revoked->n, .hash = v->conf->hash
+	};
 	AUTO(buf) struct buf tbs = BUF_EMPTY;
 	int r;
 
@@ -184,7 +186,8 @@ int service_crl_make(struct service *s, const struct view *v, enum car_recipient
 	if (!now.trusted)
 		return err_set(reterr, -EAGAIN, "the clock is not trusted");
 	/* RFC 5280 3.3: an entry stays until one CRL after the certificate's end */
-	r = db_revoked_each(s->o.db, v->role[role].facts.spki_sha256, now.wall.ms / 1000 - v->conf->cal.crl_lifetime_ms / 1000, revoked_collect, &revoked, reterr);
+	r = db_revoked_each(s->o.db, v->role[role].facts.spki_sha256, now.wall.ms / 1000 - v->conf->cal.crl_lifetime_ms / 1000,
+			    revoked_collect, &revoked, reterr);
 	if (r == 0)
 		r = crl_sign(s, v, &v->role[role], &now, &revoked, ret, reterr);
 	free(revoked.list);

@@ -35,8 +35,8 @@ static enum car_signer issued_judge(const struct db_cert *c, int64_t now_sec)
 }
 
 /* A certificate of ours lies in the database, byte for byte: that says more than its signature. -ENOENT: not of this key. */
-static int signer_of_role(struct exchange *x, const struct view_role *role, const struct x509_facts *facts, const struct buf *der, struct signer_facts *ret,
-			  struct err *reterr)
+static int signer_of_role(struct exchange *x, const struct view_role *role, const struct x509_facts *facts, const struct buf *der,
+			  struct signer_facts *ret, struct err *reterr)
 {
 	AUTO(db_cert) struct db_cert c = { 0 };
 	int r;
@@ -73,7 +73,7 @@ static int signer_issued(struct exchange *x, struct signer_facts *ret, struct er
 
 int service_signer_judge(struct exchange *x, struct signer_facts *ret, struct err *reterr)
 {
-	*ret = (struct signer_facts) { .who = CAR_SIGNER_UNKNOWN, .text = "unknown" };
+	*ret = (struct signer_facts){ .who = CAR_SIGNER_UNKNOWN, .text = "unknown" };
 	return x->req.signer_self_signed ? signer_self(x, ret, reterr) : signer_issued(x, ret, reterr);
 }
 
@@ -98,10 +98,10 @@ static int row_init(struct exchange *x, struct enrolment *e, struct err *reterr)
 	int rc;
 
 	(void) snprintf(r->issuer_spki, sizeof(r->issuer_spki), "%s", x->view->role[x->role].facts.spki_sha256); /* same size */
-	(void) snprintf(r->transaction_id, sizeof(r->transaction_id), "%s", x->req.transaction_id);		 /* likewise */
-	(void) snprintf(r->csr_sha256, sizeof(r->csr_sha256), "%s", x->req.csr_sha256);				 /* likewise */
-	(void) snprintf(r->signer, sizeof(r->signer), "%s", e->signer.text);					 /* likewise */
-	(void) snprintf(r->address, sizeof(r->address), "%s", x->address);					 /* likewise */
+	(void) snprintf(r->transaction_id, sizeof(r->transaction_id), "%s", x->req.transaction_id);              /* likewise */
+	(void) snprintf(r->csr_sha256, sizeof(r->csr_sha256), "%s", x->req.csr_sha256);                          /* likewise */
+	(void) snprintf(r->signer, sizeof(r->signer), "%s", e->signer.text);                                     /* likewise */
+	(void) snprintf(r->address, sizeof(r->address), "%s", x->address);                                       /* likewise */
 	r->renewal = e->signer.who != CAR_SIGNER_SELF;
 	r->received_sec = x->now.wall.ms / 1000;
 	rc = x509_name_text(X509_REQ_get_subject_name(x->req.csr), r->subject, reterr);
@@ -153,7 +153,8 @@ static int facts_gather(struct exchange *x, struct enrolment *e, struct err *ret
 	int r;
 
 	if ((r = service_signer_judge(x, &e->signer, reterr)) < 0 || (r = row_init(x, e, reterr)) < 0 ||
-	    (r = spki_sha256(X509_REQ_get0_pubkey(x->req.csr), spki, reterr)) < 0 || (r = key_in_use(x, e, spki, &e->facts.csr_key_in_use, reterr)) < 0)
+	    (r = spki_sha256(X509_REQ_get0_pubkey(x->req.csr), spki, reterr)) < 0 ||
+	    (r = key_in_use(x, e, spki, &e->facts.csr_key_in_use, reterr)) < 0)
 		return r;
 	e->facts.renewal_type = x->req.type == SCEP_TYPE_RENEWAL_REQ;
 	e->facts.signer = e->signer.who;
@@ -168,9 +169,13 @@ static int facts_gather(struct exchange *x, struct enrolment *e, struct err *ret
 
 static void issued_log(const struct exchange *x, const struct db_request *row, const X509 *cert)
 {
-	(void) cert;
-	log_event(LOG_EV_CS_CERT_ISSUED, &(struct log_fields) { .ca = x->view->conf->name, .transaction = row->transaction_id }, "%s for %s from %s%s",
-		  row->renewal ? "renewal" : "certificate", row->subject, x->address, x->role == CAR_RECIPIENT_NEXT ? ", under the rollover CA" : "");
+	char serial[DB_SERIAL_HEX] = "";
+	const struct log_fields fields = { .ca = x->view->conf->name, .transaction = row->transaction_id, .serial = serial };
+
+	if (service_serial_text(X509_get0_serialNumber(cert), serial) < 0)
+		serial[0] = '\0'; /* our own always fits; the log would do without */
+	log_event(LOG_EV_CS_CERT_ISSUED, &fields, "%s for %s from %s%s", row->renewal ? "renewal" : "certificate", row->subject, x->address,
+		  x->role == CAR_RECIPIENT_NEXT ? ", under the rollover CA" : "");
 }
 
 static void issue_result(struct answer *a, int r, const struct err *why)
@@ -210,6 +215,14 @@ static void same(struct exchange *x, const struct db_request *row, struct answer
 	issue_result(a, r, &why);
 }
 
+static void pending_log(const struct exchange *x, const struct db_request *row)
+{
+	const struct log_fields fields = { .ca = x->view->conf->name, .transaction = row->transaction_id };
+
+	log_event(LOG_EV_CS_REQUEST_PENDING, &fields, "request %lld of %s from %s, fingerprint %s", (long long) row->id, row->subject,
+		  x->address, row->csr_sha256);
+}
+
 static void pending(struct exchange *x, struct enrolment *e, struct answer *a)
 {
 	struct err why = { 0 };
@@ -227,8 +240,7 @@ static void pending(struct exchange *x, struct enrolment *e, struct answer *a)
 		return;
 	}
 	if (fresh)
-		log_event(LOG_EV_CS_REQUEST_PENDING, &(struct log_fields) { .ca = x->view->conf->name, .transaction = e->row.transaction_id },
-			  "request %lld of %s from %s, fingerprint %s", (long long) e->row.id, e->row.subject, x->address, e->row.csr_sha256);
+		pending_log(x, &e->row);
 	a->status = SCEP_STATUS_PENDING;
 }
 
@@ -335,7 +347,8 @@ void service_poll(struct exchange *x, struct answer *a)
 		return;
 	}
 	if (r == 0)
-		r = db_request_find_poll(x->service->o.db, x->view->role[x->role].facts.spki_sha256, x->req.transaction_id, signer.text, &row, &why);
+		r = db_request_find_poll(x->service->o.db, x->view->role[x->role].facts.spki_sha256, x->req.transaction_id, signer.text,
+					 &row, &why);
 	if (r == -ENOENT)
 		answer_fail(a, SCEP_FAIL_BAD_CERT_ID, "no such request");
 	else if (r < 0)

@@ -53,6 +53,8 @@ void service_poll(struct exchange *x, struct answer *a);
 /* service_query.c: GetCert, GetCRL */
 void service_get_cert(struct exchange *x, struct answer *a);
 void service_get_crl(struct exchange *x, struct answer *a);
+/* Upper-case hex without leading zeros, as the database has it. -EINVAL beyond 20 bytes. */
+int service_serial_text(const ASN1_INTEGER *serial, char ret[DB_SERIAL_HEX]) CHECKED;
 int service_signer_judge(struct exchange *x, struct signer_facts *ret, struct err *reterr) CHECKED;
 
 /* service_issue.c. The request's certificate under role: intent, signature, record. *ret_cert owned by the caller.

@@ -12,7 +12,8 @@
 
 /* ---- the intent ---- */
 
-static int cert_init(struct db_cert *c, const struct view_role *role, X509_REQ *csr, const struct tp_cert *validity, int64_t now_sec, struct err *reterr)
+static int cert_init(struct db_cert *c, const struct view_role *role, X509_REQ *csr, const struct tp_cert *validity, int64_t now_sec,
+		     struct err *reterr)
 {
 	int r;
 
@@ -26,7 +27,9 @@ static int cert_init(struct db_cert *c, const struct view_role *role, X509_REQ *
 
 static int intent_tbs(const struct view *v, const struct view_role *role, X509_REQ *csr, struct db_cert *c, struct err *reterr)
 {
-	struct issue_leaf leaf = { .ca = role->cert, .csr = csr, .serial = c->serial, .nb_sec = c->nb_sec, .na_sec = c->na_sec, .hash = v->conf->hash };
+	struct issue_leaf leaf = {
+		.ca = role->cert, .csr = csr, .serial = c->serial, .nb_sec = c->nb_sec, .na_sec = c->na_sec, .hash = v->conf->hash
+	};
 	char url[URL_BYTES];
 	int r, n;
 
@@ -44,8 +47,8 @@ static int intent_tbs(const struct view *v, const struct view_role *role, X509_R
 }
 
 /* A serial that is taken is drawn again: 2^-128 by chance, but a restored database may hold any. */
-static int intent_write(struct service *s, const struct view *v, const struct view_role *role, X509_REQ *csr, struct db_request *request, struct db_cert *c,
-			const char *actor, struct err *reterr)
+static int intent_write(struct service *s, const struct view *v, const struct view_role *role, X509_REQ *csr, struct db_request *request,
+			struct db_cert *c, const char *actor, struct err *reterr)
 {
 	int i, r = -ENOTUNIQ;
 
@@ -59,8 +62,8 @@ static int intent_write(struct service *s, const struct view *v, const struct vi
 
 /* ---- the signature and the record ---- */
 
-static int sign_and_store(struct service *s, const struct view *v, const struct view_role *role, const struct db_cert *c, int64_t now_sec, const char *actor,
-			  X509 **ret_cert, struct err *reterr)
+static int sign_and_store(struct service *s, const struct view *v, const struct view_role *role, const struct db_cert *c, int64_t now_sec,
+			  const char *actor, X509 **ret_cert, struct err *reterr)
 {
 	AUTO(buf) struct buf der = BUF_EMPTY;
 	AUTO(x509) X509 *cert = NULL;
@@ -84,8 +87,8 @@ static int sign_and_store(struct service *s, const struct view *v, const struct 
 	return r;
 }
 
-int service_issue_finish(struct service *s, const struct view *v, const struct tp_now *now, const struct db_request *r, const char *actor, X509 **ret_cert,
-			 struct err *reterr)
+int service_issue_finish(struct service *s, const struct view *v, const struct tp_now *now, const struct db_request *r, const char *actor,
+			 X509 **ret_cert, struct err *reterr)
 {
 	AUTO(db_cert) struct db_cert c = { 0 };
 	enum car_recipient role = view_role_of(v, r->issuer_spki);
@@ -110,8 +113,8 @@ int service_issued_get(struct service *s, const struct db_request *r, X509 **ret
 	return rc < 0 ? rc : x509_from_der(c.der.data, c.der.len, ret_cert, reterr);
 }
 
-int service_issue(struct service *s, const struct view *v, enum car_recipient role, const struct tp_now *now, struct db_request *r, X509_REQ *csr, const char *actor,
-		  X509 **ret_cert, struct err *reterr)
+int service_issue(struct service *s, const struct view *v, enum car_recipient role, const struct tp_now *now, struct db_request *r,
+		  X509_REQ *csr, const char *actor, X509 **ret_cert, struct err *reterr)
 {
 	struct tp_cert validity = cal_cert_validity(&v->conf->cal, &v->cal, role == CAR_RECIPIENT_NEXT, now);
 	AUTO(db_cert) struct db_cert c = { 0 };
@@ -124,8 +127,8 @@ int service_issue(struct service *s, const struct view *v, enum car_recipient ro
 		return rc;
 	rc = intent_write(s, v, &v->role[role], csr, r, &c, actor, reterr);
 	if (rc == -EEXIST) /* another thread had the same request in hand */
-		return r->status == CAR_STATUS_GRANTED ? service_issued_get(s, r, ret_cert, reterr) :
-							 service_issue_finish(s, v, now, r, actor, ret_cert, reterr);
+		return r->status == CAR_STATUS_GRANTED ? service_issued_get(s, r, ret_cert, reterr)
+						       : service_issue_finish(s, v, now, r, actor, ret_cert, reterr);
 	if (rc < 0)
 		return rc;
 	FAULT("ca.c3");

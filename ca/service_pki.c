@@ -9,7 +9,8 @@
 #include "common/fault.h"
 #include "common/log.h"
 
-static_assert((int) CAR_FAIL_BAD_ALG == (int) SCEP_FAIL_BAD_ALG && (int) CAR_FAIL_BAD_CERT_ID == (int) SCEP_FAIL_BAD_CERT_ID, "the numbers of RFC 8894");
+static_assert((int) CAR_FAIL_BAD_ALG == (int) SCEP_FAIL_BAD_ALG && (int) CAR_FAIL_BAD_CERT_ID == (int) SCEP_FAIL_BAD_CERT_ID,
+	      "the numbers of RFC 8894");
 
 static inline void auto_answer(struct answer *a)
 {
@@ -25,7 +26,7 @@ void answer_clear(struct answer *a)
 {
 	X509_free(a->cert);
 	X509_CRL_free(a->crl);
-	*a = (struct answer) { 0 };
+	*a = (struct answer){ 0 };
 }
 
 void answer_fail(struct answer *a, enum scep_fail fail, const char *why)
@@ -47,7 +48,7 @@ void service_now(const struct service *s, const struct view *v, struct tp_now *r
 		s->o.now(s->o.userdata, v->conf, ret);
 		return;
 	}
-	*ret = (struct tp_now) { .wall.ms = clk_wall_ms(), .boot.ms = clk_boot_ms(), .trusted = clk_trusted(v->conf->clock) };
+	*ret = (struct tp_now){ .wall.ms = clk_wall_ms(), .boot.ms = clk_boot_ms(), .trusted = clk_trusted(v->conf->clock) };
 }
 
 static void unavailable(struct http_reply *reply, int sec)
@@ -153,9 +154,11 @@ static void answer_log(const struct exchange *x, const struct answer *a)
 	const char *type = scep_type_name(x->req.type);
 
 	if (a->unavailable_sec)
-		log_line(LOG_WARNING, "%s from %s is told to come back in %d s: %s", type ? type : "a request", x->address, a->unavailable_sec, a->why);
+		log_line(LOG_WARNING, "%s from %s is told to come back in %d s: %s", type ? type : "a request", x->address,
+			 a->unavailable_sec, a->why);
 	else if (a->status == SCEP_STATUS_FAILURE)
-		log_event(LOG_EV_CS_REQUEST_REJECTED, &fields, "%s from %s: %s: %s", type ? type : "a request", x->address, scep_fail_name(a->fail), a->why);
+		log_event(LOG_EV_CS_REQUEST_REJECTED, &fields, "%s from %s: %s: %s", type ? type : "a request", x->address,
+			  scep_fail_name(a->fail), a->why);
 }
 
 static void reply_write(const struct exchange *x, const struct answer *a, struct http_reply *reply)
@@ -188,8 +191,8 @@ static unsigned losses(const struct service *s)
 
 static int open_request(struct exchange *x, const struct http_request *request, struct err *reterr)
 {
-	return scep_request_open(request->body.data, request->body.len, x->view->identities, x->view->n_identities, ca_conf_scep_policy(x->view->conf),
-				 x->now.wall.ms / 1000, &x->req, reterr);
+	return scep_request_open(request->body.data, request->body.len, x->view->identities, x->view->n_identities,
+				 ca_conf_scep_policy(x->view->conf), x->now.wall.ms / 1000, &x->req, reterr);
 }
 
 static void malformed(const struct http_request *request, const struct err *why, struct http_reply *reply)

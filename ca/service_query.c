@@ -4,7 +4,7 @@
 
 #include "ca/service_internal.h"
 
-static int serial_text(const ASN1_INTEGER *serial, char ret[DB_SERIAL_HEX])
+int service_serial_text(const ASN1_INTEGER *serial, char ret[DB_SERIAL_HEX])
 {
 	AUTO(bn) BIGNUM *n = NULL;
 	AUTO(der) unsigned char *hex = NULL;
@@ -66,7 +66,7 @@ void service_get_cert(struct exchange *x, struct answer *a)
 
 	if (!may_ask(x, a))
 		return;
-	if (serial_text(x->req.query_serial, serial) < 0) {
+	if (service_serial_text(x->req.query_serial, serial) < 0) {
 		answer_fail(a, SCEP_FAIL_BAD_CERT_ID, "serial number out of range");
 		return;
 	}
@@ -96,7 +96,7 @@ void service_get_crl(struct exchange *x, struct answer *a)
 
 	if (!may_ask(x, a))
 		return;
-	if (serial_text(x->req.query_serial, serial) == 0)
+	if (service_serial_text(x->req.query_serial, serial) == 0)
 		r = issuer_find(x, serial, &c, &role, &why);
 	if (r < 0) {
 		answer_unavailable(a, SERVICE_RETRY_AFTER_SEC, err_text(&why, r));

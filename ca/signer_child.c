@@ -68,7 +68,8 @@ struct launch {
 
 static bool passes(const char *variable)
 {
-	static const char *const names[] = { "PATH=", "LANG=", "KEYROLL_", "JOURNAL_STREAM=", "CREDENTIALS_DIRECTORY=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=" };
+	static const char *const names[] = { "PATH=",         "LANG=",          "KEYROLL_",     "JOURNAL_STREAM=", "CREDENTIALS_DIRECTORY=",
+					     "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=" };
 	size_t i;
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -83,7 +84,7 @@ static int launch_init(struct launch *l, const char *path, const char *name, int
 	size_t n = 0, i;
 	char **e;
 
-	*l = (struct launch) { .listen_fd = listen_fd, .parent = getpid() };
+	*l = (struct launch){ .listen_fd = listen_fd, .parent = getpid() };
 	if (asprintf(&l->root, "--root=%s", fs_root()) < 0) {
 		l->root = NULL;
 		return -ENOMEM;
@@ -138,7 +139,7 @@ static void launch_run(struct launch *l)
 	(void) prctl(PR_SET_PDEATHSIG, SIGTERM); /* a front that was killed leaves no signer behind */
 	if (getppid() != l->parent)
 		_exit(126);
-	(void) sigemptyset(&none); /* cannot fail */
+	(void) sigemptyset(&none);                    /* cannot fail */
 	(void) sigprocmask(SIG_SETMASK, &none, NULL); /* likewise */
 	pid_print(l->pid_text, getpid());
 	fds_arrange(l->listen_fd);

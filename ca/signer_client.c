@@ -24,8 +24,8 @@ struct signer {
 	char *name, *socket;
 	struct ks *ks;
 	struct signer_child child;
-	int listen_fd;	 /* of a child's socket: stays while the child is gone */
-	int lifeline_fd; /* to a signer that others started: its end is how we learn of it */
+	int listen_fd;                  /* of a child's socket: stays while the child is gone */
+	int lifeline_fd;                /* to a signer that others started: its end is how we learn of it */
 	int64_t restart_ms, started_ms; /* boot time of the last start */
 	bool verbose;
 	atomic_uint losses;
@@ -75,8 +75,8 @@ static int child_ended(sd_event_source *source, const siginfo_t *info, void *use
 	struct signer *s = userdata;
 
 	atomic_fetch_add(&s->losses, 1);
-	log_event(LOG_EV_CS_SIGNER_LOST, &(struct log_fields) { .ca = s->name }, "keyroll-signer (pid %d) ended with %s %d", (int) info->si_pid,
-		  info->si_code == CLD_EXITED ? "status" : "signal", info->si_status);
+	log_event(LOG_EV_CS_SIGNER_LOST, &(struct log_fields){ .ca = s->name }, "keyroll-signer (pid %d) ended with %s %d",
+		  (int) info->si_pid, info->si_code == CLD_EXITED ? "status" : "signal", info->si_status);
 	(void) sd_event_source_unref(source);
 	s->child_source = NULL;
 	s->child.pid = 0; /* sd-event has waited for it */
@@ -101,7 +101,8 @@ static int socket_listen(const char *path, int *ret_fd, struct err *reterr)
 	AUTO(fd) int fd = -1;
 
 	if (strlen(path) >= sizeof(address.sun_path))
-		return err_set(reterr, -ENAMETOOLONG, "%s: longer than a socket's path may be (%zu bytes)", path, sizeof(address.sun_path) - 1);
+		return err_set(reterr, -ENAMETOOLONG, "%s: longer than a socket's path may be (%zu bytes)", path,
+			       sizeof(address.sun_path) - 1);
 	strcpy(address.sun_path, path);
 	(void) unlink(path); /* nobody listens there; a missing one is fine, and bind tells of the rest */
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -129,13 +130,13 @@ static int lifeline_cut(sd_event_source *source, int fd, uint32_t revents, void 
 {
 	struct signer *s = userdata;
 
-	(void) fd;	/* s has it */
+	(void) fd;      /* s has it */
 	(void) revents; /* the signer never writes unasked: anything is its end */
 	(void) sd_event_source_unref(source);
 	s->lifeline_source = NULL;
 	(void) close(TAKE_FD(s->lifeline_fd)); /* read side */
 	atomic_fetch_add(&s->losses, 1);
-	log_event(LOG_EV_CS_SIGNER_LOST, &(struct log_fields) { .ca = s->name }, "keyroll-signer closed its socket");
+	log_event(LOG_EV_CS_SIGNER_LOST, &(struct log_fields){ .ca = s->name }, "keyroll-signer closed its socket");
 	restart_arm(s);
 	return 0;
 }
@@ -233,7 +234,8 @@ int signer_delete(struct signer *s, const char *spki, struct err *reterr)
 	return ks_delete(s->ks, s->name, spki, reterr);
 }
 
-int signer_generate(struct signer *s, enum ks_slot slot, int bits, enum ks_protection protection, int *fd, char ret_spki[KS_SPKI_HEX], struct err *reterr)
+int signer_generate(struct signer *s, enum ks_slot slot, int bits, enum ks_protection protection, int *fd, char ret_spki[KS_SPKI_HEX],
+		    struct err *reterr)
 {
 	const struct ks_spec spec = { .label = s->name, .slot = slot, .bits = bits, .protection = protection };
 	struct ks_key there = { 0 };

@@ -190,7 +190,8 @@ static int leaf_check(const struct floor *f, const struct floor_ask *ask, X509 *
 	if (r < 0)
 		return r;
 	if (facts->na_sec > ca_na_sec)
-		return err_set(reterr, -EPERM, "notAfter %s is after the CA's own end %s", clk_rfc3339(facts->na_sec, na), clk_rfc3339(ca_na_sec, end));
+		return err_set(reterr, -EPERM, "notAfter %s is after the CA's own end %s", clk_rfc3339(facts->na_sec, na),
+			       clk_rfc3339(ca_na_sec, end));
 	return 0;
 }
 
@@ -201,7 +202,8 @@ static int own_ca_check(const struct floor *f, const struct floor_ask *ask, cons
 	if (!facts->is_ca)
 		return err_set(reterr, -EPERM, "its own certificate without CA:TRUE");
 	if (facts->na_sec - facts->nb_sec > f->ca_lifetime_sec)
-		return err_set(reterr, -EPERM, "its own certificate for %" PRId64 " s, at most %" PRId64 " s configured (CACertificateLifetime)",
+		return err_set(reterr, -EPERM,
+			       "its own certificate for %" PRId64 " s, at most %" PRId64 " s configured (CACertificateLifetime)",
 			       facts->na_sec - facts->nb_sec, f->ca_lifetime_sec);
 	return record_store(f, ask->spki, facts->na_sec, reterr);
 }

@@ -29,8 +29,11 @@ static int usage(int status)
 static int options_read(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{ "root", required_argument, NULL, 'r' }, { "verbose", no_argument, NULL, 'v' }, { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },	  { NULL, 0, NULL, 0 },
+		{ "root", required_argument, NULL, 'r' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int c;
 
@@ -58,7 +61,8 @@ static int options_read(int argc, char **argv, struct options *o)
 
 static int refuse(const struct custody_ask *ask, int code, const char *why, struct err *reterr)
 {
-	log_event(LOG_EV_KEY_REFUSED, &(struct log_fields) { .ca = ask->label }, "uid %u asked for a signature by key %.16s: %s", (unsigned) ask->uid, ask->spki, why);
+	log_event(LOG_EV_KEY_REFUSED, &(struct log_fields){ .ca = ask->label }, "uid %u asked for a signature by key %.16s: %s",
+		  (unsigned) ask->uid, ask->spki, why);
 	return err_set(reterr, code, "%s", why);
 }
 
@@ -81,7 +85,9 @@ static int judge_own(struct judge *j, const struct floor_ask *in, enum floor_for
 static int sign_check(void *userdata, const struct custody_ask *ask, struct err *reterr)
 {
 	struct judge *j = userdata;
-	struct floor_ask in = { .spki = ask->spki, .spki_der = ask->spki_der, .spki_der_len = ask->spki_der_len, .bytes = ask->bytes, .len = ask->len };
+	struct floor_ask in = {
+		.spki = ask->spki, .spki_der = ask->spki_der, .spki_der_len = ask->spki_der_len, .bytes = ask->bytes, .len = ask->len
+	};
 	enum floor_form form = FLOOR_FORM_N_;
 	struct err why = { 0 };
 	int r;
@@ -107,8 +113,13 @@ static int serve(const struct options *o, struct err *reterr)
 	AUTO(mem) char *records = fs_path("/var/lib/keyroll/signer/%s/floor", o->name);
 	AUTO(mem) char *socket = fs_path("/run/keyroll/signer/%s.sock", o->name);
 	static const char *const makers[] = { "keyroll-ca", NULL };
-	struct custody_options custody = { .program = "keyroll-signer", .socket_mode = 0660, .seal = true, .keep_parsed = true, .makers = makers,
-					   .allow_decrypt = true, .check_sign = sign_check };
+	struct custody_options custody = { .program = "keyroll-signer",
+					   .socket_mode = 0660,
+					   .seal = true,
+					   .keep_parsed = true,
+					   .makers = makers,
+					   .allow_decrypt = true,
+					   .check_sign = sign_check };
 	struct judge judge = { .name = o->name };
 	int r;
 

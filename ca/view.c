@@ -59,7 +59,7 @@ static void role_clear(struct view_role *r)
 	X509_free(r->cert);
 	EVP_PKEY_free(r->key);
 	buf_clear(&r->crl.der);
-	*r = (struct view_role) { .crl.der = BUF_EMPTY };
+	*r = (struct view_role){ .crl.der = BUF_EMPTY };
 }
 
 void view_role_clear(struct view *v, enum car_recipient role)
@@ -113,7 +113,7 @@ void view_switch(struct view *v)
 	view_role_clear(v, CAR_RECIPIENT_PREVIOUS);
 	v->role[CAR_RECIPIENT_PREVIOUS] = v->role[CAR_RECIPIENT_ACTIVE];
 	v->role[CAR_RECIPIENT_ACTIVE] = v->role[CAR_RECIPIENT_NEXT];
-	v->role[CAR_RECIPIENT_NEXT] = (struct view_role) { .crl.der = BUF_EMPTY };
+	v->role[CAR_RECIPIENT_NEXT] = (struct view_role){ .crl.der = BUF_EMPTY };
 }
 
 int view_crl_set(struct view *v, enum car_recipient role, const void *der, size_t len, int64_t next_update_sec)
@@ -148,7 +148,8 @@ int view_copy(const struct view *from, struct view_conf *conf, struct view **ret
 
 static unsigned caps(const struct view *v)
 {
-	unsigned bits = SCEP_CAP_AES | SCEP_CAP_POST | SCEP_CAP_RENEWAL | SCEP_CAP_SHA256 | SCEP_CAP_SHA384 | SCEP_CAP_SHA512 | SCEP_CAP_STANDARD;
+	unsigned bits =
+		SCEP_CAP_AES | SCEP_CAP_POST | SCEP_CAP_RENEWAL | SCEP_CAP_SHA256 | SCEP_CAP_SHA384 | SCEP_CAP_SHA512 | SCEP_CAP_STANDARD;
 	const struct scep_policy *policy = ca_conf_scep_policy(v->conf);
 
 	if (policy->ciphers & 1u << SCEP_CIPHER_DES3)
@@ -168,15 +169,15 @@ static void identities_list(struct view *v)
 	for (i = 0; i < CAR_RECIPIENT_N_; i++)
 		if (v->role[i].cert) {
 			v->which[v->n_identities] = (enum car_recipient) i;
-			v->identities[v->n_identities++] = (struct scep_identity) { .cert = v->role[i].cert, .key = v->role[i].key };
+			v->identities[v->n_identities++] = (struct scep_identity){ .cert = v->role[i].cert, .key = v->role[i].key };
 		}
 }
 
 static struct tp_cert role_times(const struct view_role *r)
 {
 	if (!r->cert)
-		return (struct tp_cert) { 0 };
-	return (struct tp_cert) { .nb_sec = r->facts.nb_sec, .na_sec = r->facts.na_sec, .serial_low = r->facts.serial_low };
+		return (struct tp_cert){ 0 };
+	return (struct tp_cert){ .nb_sec = r->facts.nb_sec, .na_sec = r->facts.na_sec, .serial_low = r->facts.serial_low };
 }
 
 int view_seal(struct view *v, struct err *reterr)

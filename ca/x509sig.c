@@ -125,7 +125,8 @@ int x509sig_make(const void *tbs, size_t tbs_len, enum scep_digest digest, EVP_P
 	signature = ctx ? OPENSSL_malloc(len) : NULL;
 	if (!signature)
 		return err_from_openssl(reterr, -ENOMEM, "signature");
-	if (EVP_DigestSignInit_ex(ctx, NULL, EVP_MD_get0_name(md), NULL, NULL, key, NULL) != 1 || EVP_DigestSign(ctx, signature, &len, tbs, tbs_len) != 1)
+	if (EVP_DigestSignInit_ex(ctx, NULL, EVP_MD_get0_name(md), NULL, NULL, key, NULL) != 1 ||
+	    EVP_DigestSign(ctx, signature, &len, tbs, tbs_len) != 1)
 		return err_from_openssl(reterr, -EIO, "the signer did not sign");
 	r = x509sig_build(tbs, tbs_len, digest, signature, len, ret);
 	if (r < 0)
