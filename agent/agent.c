@@ -304,13 +304,32 @@ static int line_read(const char *path, char *out, size_t size)
 	return out[0] ? 0 : -ENODATA;
 }
 
+static int random_hex(char out[33])
+{
+	unsigned char raw[16];
+	size_t i;
+
+	if (RAND_bytes(raw, sizeof(raw)) != 1)
+		return -EIO;
+	for (i = 0; i < sizeof(raw); i++)
+		(void) snprintf(out + 2 * i, 3, "%02x", raw[i]);
+	return 0;
+}
+
+/* Where /proc/sys is hidden (ProcSubset=pid), every start counts as another boot: retries begin anew, nothing else differs. */
+static int boot_id_get(struct agent *a, struct err *reterr)
+{
+	if (line_read("/proc/sys/kernel/random/boot_id", a->boot_id, sizeof(a->boot_id)) == 0)
+		return 0;
+	log_line(LOG_NOTICE, "no /proc/sys/kernel/random/boot_id: this start counts as another boot");
+	return random_hex(a->boot_id) < 0 ? err_from_openssl(reterr, -EIO, "random boot id") : 0;
+}
+
 /* The machine's id, or one of our own where there is none. */
 static int machine_id_get(struct agent *a, struct err *reterr)
 {
 	AUTO(mem) char *rooted = fs_path("/etc/machine-id");
 	AUTO(mem) char *own = NULL;
-	unsigned char raw[16];
-	size_t i;
 
 	if (!rooted || asprintf(&own, "%s/machine-id", a->state_dir) < 0) {
 		own = NULL;
@@ -319,10 +338,8 @@ static int machine_id_get(struct agent *a, struct err *reterr)
 	if (line_read(rooted, a->machine_id, sizeof(a->machine_id)) == 0 || line_read("/etc/machine-id", a->machine_id, sizeof(a->machine_id)) == 0 ||
 	    line_read(own, a->machine_id, sizeof(a->machine_id)) == 0)
 		return 0;
-	if (RAND_bytes(raw, sizeof(raw)) != 1)
+	if (random_hex(a->machine_id) < 0)
 		return err_from_openssl(reterr, -EIO, "random machine id");
-	for (i = 0; i < sizeof(raw); i++)
-		(void) snprintf(a->machine_id + 2 * i, 3, "%02x", raw[i]);
 	return fs_write(own, a->machine_id, strlen(a->machine_id), 0644, reterr);
 }
 
@@ -384,8 +401,8 @@ static int agent_open(struct agent *a, struct err *reterr)
 		r = folders_make(a, reterr);
 	if (r == 0)
 		r = lock_take(a, reterr);
-	if (r == 0 && line_read("/proc/sys/kernel/random/boot_id", a->boot_id, sizeof(a->boot_id)) < 0)
-		r = err_set(reterr, -ENOENT, "no boot id in /proc/sys/kernel/random/boot_id");
+	if (r == 0)
+		r = boot_id_get(a, reterr);
 	if (r == 0)
 		r = machine_id_get(a, reterr);
 	if (r == 0)
