@@ -18,7 +18,7 @@ struct jobs {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct queue waiting, finished;
-	int running;
+	int running, started;
 	bool paused, ending;
 	int event_fd;
 	sd_event_source *source;
@@ -52,6 +52,8 @@ static void *worker(void *arg)
 	struct jobs *j = arg;
 
 	(void) pthread_mutex_lock(&j->lock);
+	j->started++;
+	(void) pthread_cond_broadcast(&j->changed);
 	while (!j->ending) {
 		struct job *job = j->paused ? NULL : queue_take(&j->waiting);
 
@@ -161,7 +163,7 @@ void jobs_quiesce(struct jobs *j)
 {
 	(void) pthread_mutex_lock(&j->lock);
 	j->paused = true;
-	while (j->running > 0)
+	while (j->running > 0 || j->started < j->n_threads) /* a thread that is still being born holds locks of the run-time's */
 		(void) pthread_cond_wait(&j->changed, &j->lock);
 	(void) pthread_mutex_unlock(&j->lock);
 }

@@ -25,7 +25,7 @@
 #include "keystore/keygen.h"
 #include "keystore/vault.h"
 
-enum { CLIENTS_MAX = 512, CLIENTS_PER_UID = 128, MAKING_MAX = 16 };
+enum { CLIENTS_MAX = 512, CLIENTS_PER_UID = 128, MAKING_MAX = 16, MAKING_SEC = 120 };
 
 struct server;
 
@@ -48,7 +48,7 @@ struct making { /* one key in the making */
 	const struct backend *backend;
 	pid_t pid;
 	int fd;
-	sd_event_source *source;
+	sd_event_source *source, *late;
 	struct buf reply;
 	struct keygen_result made;
 };
@@ -290,6 +290,7 @@ static void making_free(struct making *g)
 			break;
 		}
 	(void) sd_event_source_disable_unref(g->source);
+	(void) sd_event_source_disable_unref(g->late);
 	auto_fd(&g->fd);
 	if (g->pid > 0) {
 		(void) kill(g->pid, SIGKILL); /* ends already, or is not wanted any more */
@@ -381,9 +382,21 @@ static int on_made(sd_event_source *source, int fd, uint32_t revents, void *user
 		return 0;
 	}
 	g->source = sd_event_source_disable_unref(g->source);
+	g->late = sd_event_source_disable_unref(g->late);
 	r = making_test(g, &e);
 	if (r < 0)
 		making_end(g, r, &e);
+	return 0;
+}
+
+/* Even 4096 bits take no machine that long: the child is stuck, and its end is noticed as any. */
+static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	const struct making *g = userdata;
+
+	(void) source;
+	(void) usec;
+	(void) kill(g->pid, SIGKILL);
 	return 0;
 }
 
@@ -445,6 +458,8 @@ static int making_fork(struct making *g, const struct custody_msg *m, struct err
 	jobs_resume(s->jobs);
 	if (r == 0)
 		r = sd_event_add_io(s->event, &g->source, g->fd, EPOLLIN, on_made, g);
+	if (r >= 0)
+		r = sd_event_add_time_relative(s->event, &g->late, CLOCK_MONOTONIC, MAKING_SEC * UINT64_C(1000000), 1000000, on_late, g);
 	return r;
 }
 
@@ -464,7 +479,7 @@ static int making_start(struct server *s, struct client *c, struct custody_msg *
 	r = making_fill(g, c, m, reterr);
 	if (r == 0)
 		r = making_fork(g, m, reterr);
-	if (r < 0) {
+	if (r < 0) { /* a child that runs already is ended */
 		making_free(g);
 		return r;
 	}
