@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
@@ -369,15 +370,23 @@ static int lock_take(struct agent *a, struct err *reterr)
 	return err_set(reterr, -errno, "lock %s: %s", a->state_dir, strerror(errno));
 }
 
-/* Beside ourselves while in the build tree or moved; else where it was installed. */
+/* Where the environment says, else beside ourselves (a build tree, a moved prefix), else where it was installed. */
 static char *fetch_path(void)
 {
 	const char *folder = getenv("KEYROLL_LIBEXECDIR");
-	char *path = NULL;
+	char self[PATH_MAX], *path = NULL, *slash;
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-	if (asprintf(&path, "%s/keyroll-fetch", folder && folder[0] ? folder : LIBEXECDIR) < 0)
+	if (folder && folder[0])
+		return asprintf(&path, "%s/keyroll-fetch", folder) < 0 ? NULL : path;
+	self[n > 0 ? n : 0] = '\0';
+	slash = strrchr(self, '/');
+	if (slash && asprintf(&path, "%.*s/keyroll-fetch", (int) (slash - self), self) < 0)
 		return NULL;
-	return path;
+	if (path && access(path, X_OK) == 0)
+		return path;
+	free(path);
+	return strdup(LIBEXECDIR "/keyroll-fetch");
 }
 
 static int config_read(struct agent *a, struct err *reterr)
