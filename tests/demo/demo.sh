@@ -350,12 +350,13 @@ find_rollover() {
 	done
 }
 
-# why_not FAILED: what speaks against it, one line each
+# why_not HANDSHAKES FAILED LATE: what speaks against it, one line each
 why_not() {
 	local keys
 
 	keys=$(printf '%s\n' "${SERIALS[@]}" | cut -d ' ' -f 4 | sort -u | wc -l)
-	[ "$1" = 0 ] || echo "handshakes failed: $1"
+	[ "$1" -gt "$3" ] || echo "the peer had time for $1 handshakes and none for $3: that proves nothing"
+	[ "$2" = 0 ] || echo "handshakes failed: $2"
 	[ "$keys" = ${#SERIALS[@]} ] || echo "a key served two certificates: $keys keys, ${#SERIALS[@]} certificates"
 	[ -n "$SWITCHED_MS" ] || echo "the link was not switched at the CA's end"
 	[ -n "$SERVED_MS" ] || echo "the peer did not see the rollover"
@@ -367,7 +368,7 @@ verdict() {
 
 	read -r handshakes failed tolerated late longest <<<"$SUMMARY"
 	find_rollover
-	why=$(why_not "$failed")
+	why=$(why_not "$handshakes" "$failed" "$late")
 	printf '\n%s' "${why:+$RED$why$PLAIN
 }"
 	echo "  handshakes          $handshakes, one every 100 ms, each verified against the delivered ca.pem"
