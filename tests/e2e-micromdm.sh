@@ -20,14 +20,14 @@ supervise scepserver scepserver_run
 until_true 10 curl -sf 'http://127.0.0.1:8080/scep?operation=GetCACaps' || fail "scepserver does not answer"
 
 start_agent
-printf secret >"$ROOT/challenge" && chmod 600 "$ROOT/challenge"
+printf secret >"$ROOT/etc/keyroll/challenge"
 trustpoint() { # PROFILE-LINES
 	cat <<-CONF
 		[Trustpoint]
 		EnrollmentURL=http://127.0.0.1:8080/scep
 		CAFingerprint=sha256:$PIN
 		SubjectName=CN=spoke-1.example.com,O=Example
-		ChallengePasswordFile=$ROOT/challenge
+		ChallengePasswordFile=/etc/keyroll/challenge
 		RevocationCheck=none
 		[Scep]
 		$1

@@ -22,7 +22,8 @@ memory() { # PID FIELD-REGEX: kB
 }
 children_gone() { [ -z "$(cat /proc/"$1"/task/*/children)" ]; }
 
-start_ca RESTCA "$CA_CONF"
+init_ca RESTCA "$CA_CONF"
+run_ca RESTCA
 start_agent
 cat >"$ROOT/etc/keyroll/trustpoints/rest.conf" <<CONF
 [Trustpoint]

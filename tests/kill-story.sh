@@ -51,8 +51,10 @@ no_serial_twice() {
 }
 
 T0=$(date +%s.%N)
+init_ca KILL "$CA_CONF"
 supervise signer "$BIN/keyroll-signer" --root="$ROOT" KILL
-start_ca KILL "$CA_CONF"
+until_true 10 test -S "$ROOT/run/keyroll/signer/KILL.sock" || fail "the signer does not listen"
+run_ca KILL
 SWITCH=$(ctl ca status --json | jq -er '.ca.not_after | fromdateiso8601')
 start_agent
 [ "$DAEMON" = none ] || { killer "$@" & SUPERVISED+=($!); }

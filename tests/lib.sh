@@ -67,7 +67,7 @@ until_true() {
 	return 0 # a loop's status is its last wait's
 }
 
-ctl() { "$BIN/pkictl" --root="$ROOT" "$@"; }
+ctl() { "$BIN/pkictl/pkictl" --root="$ROOT" "$@"; }
 
 # The custodian's keys outlive it on purpose; a test's shall not outlive the test.
 purge_keyrings() {
@@ -88,17 +88,21 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# start_ca NAME CONF-TEXT: creates the CA on a loopback port of the system's choice and runs it. Sets CA_URL and CA_PIN.
-start_ca() {
+# init_ca NAME CONF-TEXT: creates the CA, on a loopback port of the system's choice. Sets CA_PIN.
+init_ca() {
 	local name=$1
 	mkdir -p "$ROOT/etc/keyroll/ca"
 	printf '%s\n' "$2" >"$ROOT/etc/keyroll/ca/$name.conf"
 	ctl ca init "$name" >"$ROOT/init.out" 2>&1 || { cat "$ROOT/init.out" >&2; fail "pkictl ca init $name"; }
 	CA_PIN=$(sed -n 's/^CAFingerprint=//p' "$ROOT/init.out")
 	[ -n "$CA_PIN" ] || fail "ca init printed no CAFingerprint"
-	supervise "cad-$name" "$BIN/keyroll-cad" --root="$ROOT" "$name"
+}
+
+# run_ca NAME: runs it. Sets CA_URL.
+run_ca() {
+	supervise "cad-$1" "$BIN/keyroll-cad" --root="$ROOT" "$1"
 	until_true 20 ctl ca status || fail "the CA does not answer"
-	CA_URL=http://127.0.0.1:$(cat "$ROOT/run/keyroll/ca/$name.port")
+	CA_URL=http://127.0.0.1:$(cat "$ROOT/run/keyroll/ca/$1.port")
 }
 
 # start_agent: the custodian and the agent, with the clock taken as valid.
