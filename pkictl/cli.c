@@ -45,7 +45,7 @@ enum { OPT_JSON = 256, OPT_ROOT, OPT_NO_LEGEND, OPT_NO_PAGER, OPT_CA, OPT_FINGER
 static const struct option options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
-	{ "json", required_argument, NULL, OPT_JSON },
+	{ "json", optional_argument, NULL, OPT_JSON },
 	{ "root", required_argument, NULL, OPT_ROOT },
 	{ "no-legend", no_argument, NULL, OPT_NO_LEGEND },
 	{ "no-pager", no_argument, NULL, OPT_NO_PAGER },
@@ -79,7 +79,7 @@ static enum cli_exit help_print(const struct cli *c)
 			       v->help); /* main checks */
 	}
 	(void) fprintf(out, "\n  --ca=NAME          the CA that a ca verb means; default: the only one\n"
-			    "  --json=short|pretty\n  --no-legend        no headings\n  --no-pager         accepted; there is none\n"
+			    "  --json[=short|pretty]\n  --no-legend        no headings\n  --no-pager         accepted; there is none\n"
 			    "  --root=DIR         use DIR/etc, DIR/var, DIR/run\n  --help  --version\n\n"
 			    "NAME may be a glob. Exit codes: 0 fine, 1 failed, 2 usage, 3 warning, 4 critical, 5 pending, 6 expired,\n"
 			    "7 clock not trusted, 8 daemon not reachable, 9 plan has conflicts, 10 refused by policy.\n"); /* main checks */
@@ -88,7 +88,7 @@ static enum cli_exit help_print(const struct cli *c)
 
 static enum cli_exit json_option(struct cli *c, const char *word)
 {
-	if (strcmp(word, "short") == 0)
+	if (!word || strcmp(word, "short") == 0)
 		c->json = CLI_JSON_SHORT;
 	else if (strcmp(word, "pretty") == 0)
 		c->json = CLI_JSON_PRETTY;

@@ -20,10 +20,10 @@ _pkictl_requests() {
 
 _pkictl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-	local common='--json=short --json=pretty --no-legend --no-pager --root= --help --version'
+	local common='--json --json=short --json=pretty --no-legend --no-pager --root= --help --version'
 	local verbs='status list show timers authenticate enroll renew ca'
 	local ca_verbs='init status requests grant reject list rollover'
-	local i=1 word verb='' sub='' root='' options=$common
+	local i=1 word equals='' verb='' sub='' root='' options=$common
 	local -a ask=(pkictl)
 
 	# readline splits at '=': "--root=DIR" comes as three words
@@ -42,12 +42,12 @@ _pkictl() {
 	done
 	# the value after '=' stands alone
 	if [[ $prev == = ]]; then
-		prev=${COMP_WORDS[COMP_CWORD-2]}
+		prev=${COMP_WORDS[COMP_CWORD-2]} equals=yes
 	elif [[ $cur == = ]]; then
-		cur=''
+		cur='' equals=yes
 	fi
 	case $prev in
-	--json) mapfile -t COMPREPLY < <(compgen -W 'short pretty' -- "$cur"); return ;;
+	--json) [[ $equals ]] && mapfile -t COMPREPLY < <(compgen -W 'short pretty' -- "$cur") && return ;;
 	--root) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
 	--challenge-file) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 	--ca | --yes) mapfile -t COMPREPLY < <(compgen -W "$(_pkictl_cas "$root")" -- "$cur"); return ;;
