@@ -35,13 +35,14 @@ static int id_spki(const struct trustpoint *tp, const struct tp_cert *who, char 
 
 /* ---- the challenge ---- */
 
-/* An operator's word comes before the file's; renewals carry none, the active certificate speaks for them (RFC 8894 2.4). */
+/* An operator's word comes before the file's. Renewals carry none, the active certificate speaks for them (RFC 8894 2.4), unless the CA is one
+ * that wants it all the same (step-ca, micromdm). */
 static int challenge_get(struct trustpoint *tp, struct buf *ret, struct err *reterr)
 {
 	AUTO(mem) char *path = NULL;
 	int r;
 
-	if (!is_first(tp))
+	if (!is_first(tp) && !tp->conf.challenge_on_renewal)
 		return 0;
 	if (tp->challenge.len > 0)
 		return buf_set(ret, tp->challenge.data, tp->challenge.len);

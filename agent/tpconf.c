@@ -117,6 +117,7 @@ static const struct conf_key tp_keys[] = {
 	{ "Trustpoint", "IPAddress", parse_addresses, NULL, FIELD(ip) },
 	{ "Trustpoint", "DNSName", conf_parse_list, NULL, FIELD(dns) },
 	{ "Trustpoint", "ChallengePasswordFile", parse_path, NULL, FIELD(challenge_file) },
+	{ "Trustpoint", "ChallengeOnRenewal", conf_parse_bool, NULL, FIELD(challenge_on_renewal) },
 	{ "Trustpoint", "RevocationCheck", parse_revocation, NULL, 0 },
 	{ "Key", "Label", parse_label, NULL, FIELD(label) },
 	{ "Key", "Size", parse_bits, NULL, FIELD(bits) },

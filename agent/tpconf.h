@@ -20,6 +20,7 @@ struct tpconf {
 	char *serial_number;	/* added to the subject; NULL or "no": none */
 	char **dns, **ip;	/* subjectAltName; NULL: none */
 	char *challenge_file;
+	bool challenge_on_renewal; /* some CAs want it each time */
 	/* [Key] */
 	char *label;
 	int64_t bits;

@@ -28,6 +28,7 @@ trustpoint() { # PROFILE-LINES
 		CAFingerprint=sha256:$PIN
 		SubjectName=CN=spoke-1.example.com,O=Example
 		ChallengePasswordFile=/etc/keyroll/challenge
+		ChallengeOnRenewal=yes
 		RevocationCheck=none
 		[Scep]
 		$1
@@ -51,7 +52,7 @@ delivered_pair_ok mm || fail "the delivered pair does not match after the renewa
 pass "renewed with a new key, serial $(fact mm "$TP.id.serial")"
 
 # The failing twin: without AllowDES the same server's replies are refused, and say why.
-trustpoint 'Profile=default' | sed 's/spoke-1/spoke-2/' >"$ROOT/etc/keyroll/trustpoints/strict.conf"
+trustpoint 'Profile=3des' | sed 's/spoke-1/spoke-2/' >"$ROOT/etc/keyroll/trustpoints/strict.conf"
 kill -HUP "$(cat "$ROOT/pid/keyrolld")"
 says_des() { fact strict "$TP.last_error" | grep -qi 'des'; }
 until_true 30 says_des || fail "a DES reply was not refused by name: $(ctl show strict --json)"
