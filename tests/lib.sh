@@ -103,6 +103,8 @@ run_ca() {
 	supervise "cad-$1" "$BIN/keyroll-cad" --root="$ROOT" "$1"
 	until_true 20 ctl ca status || fail "the CA does not answer"
 	CA_URL=http://127.0.0.1:$(cat "$ROOT/run/keyroll/ca/$1.port")
+	# the port that it got is its own from now on, over a restart too
+	sed -i "s|^Listen=127.0.0.1:0$|Listen=${CA_URL#http://}|" "$ROOT/etc/keyroll/ca/$1.conf"
 }
 
 # start_agent: the custodian and the agent, with the clock taken as valid.
