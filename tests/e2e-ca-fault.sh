@@ -8,7 +8,6 @@ grep -q 'ca\.c3' "$build/keyroll-cad" || { echo "skipped: not configured with --
 find /usr/lib/ipsec/plugins -name 'libstrongswan-curl.so' 2>/dev/null | grep -q . || { echo "skipped: no strongSwan pki with its curl plugin"; exit 77; }
 # shellcheck source=tests/lib.sh
 . "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
-ctl() { "$BIN/pkictl/pkictl" --root="$ROOT" "$@"; }
 CA=
 
 conf() { # NAME EXTRA-LINES

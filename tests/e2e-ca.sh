@@ -5,7 +5,6 @@
 set -u
 # shellcheck source=tests/lib.sh
 . "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
-ctl() { "$BIN/pkictl/pkictl" --root="$ROOT" "$@"; }
 export PATH=$PATH:/usr/sbin
 SKIPPED=0
 skip() {

@@ -22,8 +22,7 @@ memory() { # PID FIELD-REGEX: kB
 }
 children_gone() { [ -z "$(cat /proc/"$1"/task/*/children)" ]; }
 
-init_ca RESTCA "$CA_CONF"
-run_ca RESTCA
+start_ca RESTCA "$CA_CONF"
 start_agent
 cat >"$ROOT/etc/keyroll/trustpoints/rest.conf" <<CONF
 [Trustpoint]

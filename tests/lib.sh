@@ -107,6 +107,8 @@ run_ca() {
 	sed -i "s|^Listen=127.0.0.1:0$|Listen=${CA_URL#http://}|" "$ROOT/etc/keyroll/ca/$1.conf"
 }
 
+start_ca() { init_ca "$1" "$2" && run_ca "$1"; }
+
 # start_agent: the custodian and the agent, with the clock taken as valid.
 start_agent() {
 	mkdir -p "$ROOT/etc/keyroll/trustpoints"

@@ -147,18 +147,18 @@ saw failed why ".*expired.*" || fail "the reason is missing"
 echo "ok: an ended certificate is a failure"
 
 # ends while it is watched: first fine, then within the second of tolerance, then failed
-now=$(date +%s)
-generation 5 $((now - 60)) $((now + 5))
+end=$(($(date +%s) + 15)) # a key on a busy machine may take seconds
+generation 5 $((end - 60)) "$end"
 switch_to 5
 kill -HUP "$server"
 until_true 20 grep -q "^serving $(serial_of 5)" "$work/serve.out" || fail "the short certificate was not loaded"
 start_watch
 until_true 20 saw serial serial "$(serial_of 5)" || fail "it was not accepted while it was valid"
-until_true 20 saw failed why ".*expired.*" || fail "the end was not seen"
+until_true 30 saw failed why ".*expired.*" || fail "the end was not seen"
 stop_watch
 [ "$(summary tolerated)" -gt 0 ] || fail "nothing was within the tolerance"
 first=$(events failed at_ms | head -n 1)
-[ $((first - (now + 4) * 1000)) -ge 0 ] || fail "it failed before the tolerance was over"
+[ $((first - (end - 1) * 1000)) -ge 0 ] || fail "it failed before the tolerance was over"
 echo "ok: one second of tolerance, and no more"
 
 kill -TERM "$server"
