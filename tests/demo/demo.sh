@@ -92,7 +92,7 @@ take_line() {
 		;;
 	switch)
 		read -r _ name _ <<<"$rest"
-		if [[ ${SWITCHES[-1]:-} == *" $name "* ]]; then
+		if [ "${#SWITCHES[@]}" -gt 0 ] && [[ ${SWITCHES[-1]} == *" $name "* ]]; then
 			tell router "delivered another ca.pem, beside the same certificate"
 		else
 			tell router "switched the delivered link to $name"
