@@ -36,7 +36,9 @@ fail() { echo "FAIL: $*"; failed=1; }
 
 # await FILE PATTERN [SECONDS [COUNT]]: follows a log until COUNT lines match
 await() {
-	timeout "${3:-40}" grep -m"${4:-1}" -E -- "$2" <(tail -n +1 -F "$1" 2>/dev/null) >/dev/null && return 0
+	local n # counted, not thrown away: into /dev/null, grep ends at the first match whatever -m says
+	n=$(timeout "${3:-40}" grep -c -m"${4:-1}" -E -- "$2" <(tail -n +1 -F "$1" 2>/dev/null))
+	[ "${n:-0}" -ge "${4:-1}" ] && return 0
 	fail "no '$2' in ${1##*/}, which ends:"
 	tail -5 "$1"
 	return 1
@@ -86,11 +88,12 @@ delivered() { echo "$root/var/lib/keyroll/delivered/tp/current"; }
 serial() { openssl x509 -in "$(delivered)/cert.pem" -noout -serial; }
 # enrolled [COUNT]: the trustpoint has, for the COUNT-th time, a certificate that its CA signed, over the key that the URI names
 enrolled() {
-	local spki
+	local spki pair
 	await "$log" CERT_INSTALL 40 "${1:-1}" || return
-	openssl verify -partial_chain -CAfile "$(delivered)/ca.pem" "$(delivered)/cert.pem" >/dev/null 2>&1 || fail "the delivered certificate does not verify"
-	spki=$(openssl x509 -in "$(delivered)/cert.pem" -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | cut -d' ' -f1)
-	grep -q "spki=$spki\$" "$(delivered)/key.uri" || fail "key.uri names another key than the certificate's"
+	pair=$(readlink -f "$(delivered)") # resolved once: a switch may come between two reads
+	openssl verify -partial_chain -CAfile "$pair/ca.pem" "$pair/cert.pem" >/dev/null 2>&1 || fail "the delivered certificate does not verify"
+	spki=$(openssl x509 -in "$pair/cert.pem" -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | cut -d' ' -f1)
+	grep -q "spki=$spki\$" "$pair/key.uri" || fail "${pair##*/}: found $(<"$pair/key.uri"), wanted spki=$spki, the certificate's"
 	call Status | grep -q '"status": "enrolled"' || fail "status: $(call Status | grep '"status"')"
 }
 # then_good WORDS: the operator reads WORDS, and nothing is delivered; then the CA is good and the trustpoint enrols

@@ -12,7 +12,11 @@ POINTS="agent.k0-decided agent.before-persist agent.persisted agent.k2-key-store
 	fs.link-switched"
 HITS=${HITS:-"1 2 3"}
 
-await() { timeout "${3:-40}" grep -m"${4:-1}" -E -- "$2" <(tail -n +1 -F "$1" 2>/dev/null) >/dev/null; }
+await() { # counted, not thrown away: into /dev/null, grep ends at the first match whatever -m says
+	local n
+	n=$(timeout "${3:-40}" grep -c -m"${4:-1}" -E -- "$2" <(tail -n +1 -F "$1" 2>/dev/null))
+	[ "${n:-0}" -ge "${4:-1}" ]
+}
 await_file() {
 	local n=0
 	until [ -e "$1" ]; do

@@ -67,20 +67,34 @@ static int file_number(int dir, const char *name, const char *before)
 	return at ? atoi(at + strlen(before)) : -1;
 }
 
-/* The number that all files of `current` agree on; -1: they do not. */
+/* The link is resolved once, then everything is read from that one folder, as every reader must. Between the two the folder may have been pruned (the
+ * deliverer below makes generations without end, and open() of the link itself would meet that too); the link has to be there at every moment. */
+static int current_open(void)
+{
+	char path[128], target[64];
+	ssize_t n;
+
+	(void) snprintf(path, sizeof(path), "%s/current", folder);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n <= 0)
+		return -1;
+	(void) snprintf(path, sizeof(path), "%s/%.*s", folder, (int) n, target);
+	n = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return n >= 0 ? (int) n : errno == ENOENT ? PRUNED : -1;
+}
+
+/* The number that all files of `current` agree on; -1: they do not, or the link is missing. */
 static int current_number(void)
 {
 	static const struct {
 		const char *name, *before;
 	} files[] = { { "key.uri", "spki=" }, { "ca.pem", "" }, { "chain.pem", "" } };
-	char path[128];
+	AUTO(fd) int dir = current_open();
 	size_t i;
 	int n, m;
 
-	(void) snprintf(path, sizeof(path), "%s/current", folder);
-	AUTO(fd) int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return -1;
+		return dir;
 	n = file_number(dir, "cert.pem", "");
 	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		m = file_number(dir, files[i].name, files[i].before);
