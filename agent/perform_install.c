@@ -192,22 +192,33 @@ void perform_retire(struct trustpoint *tp)
 	tp->dirty = true;
 }
 
+/* Whether that certificate, if it is there, is over that key. */
+static bool is_over(const struct trustpoint *tp, const struct tp_cert *who, const char *spki)
+{
+	struct x509_facts f;
+
+	return who->na_sec && facts_of(tp, who, &f, NULL) == 0 && strcmp(f.spki_sha256, spki) == 0;
+}
+
 void perform_abandon(struct trustpoint *tp)
 {
+	const struct tp_state *s = &tp->rec.state;
+	const struct log_fields fields = trustpoint_fields(tp);
 	struct request *q = &tp->rec.request;
-	struct x509_facts f;
 	struct ks *ks = NULL;
 	struct err e = { 0 };
 	bool serves;
 	int r = 0;
 
-	serves = tp->rec.state.id.na_sec && facts_of(tp, &tp->rec.state.id, &f, NULL) == 0 && strcmp(f.spki_sha256, q->spki) == 0;
+	serves = is_over(tp, &s->id, q->spki) || is_over(tp, &s->shadow, q->spki);
 	if (q->transaction_id[0] && q->new_key && !serves) {
 		r = agent_ks(tp->agent, &ks, &e);
 		if (r == 0)
 			r = ks_delete(ks, tp->conf.label, q->spki, &e);
 		if (r < 0)
 			trustpoint_fail(tp, r, &e, "destroy an abandoned key"); /* the next PREPARE finds it in its slot and uses it */
+		else
+			log_event(LOG_EV_KEY_DELETED, &fields, "key %.16s of an abandoned request", q->spki);
 	}
 	request_clear(q);
 	tp->dirty = true;

@@ -165,7 +165,48 @@ static int on_key(sd_event_source *src, int fd, uint32_t revents, void *userdata
 	return 0;
 }
 
-/* Another key lies in the slot: one that a crash left before anything was asked for it is as good as a new one. */
+/* The key that serves now: of the active ID, else what lies in the active slot. -ENOKEY: none. */
+static int key_in_use(struct trustpoint *tp, struct ks *ks, char ret[STATE_HEX], struct err *reterr)
+{
+	struct ks_key facts;
+	int r;
+
+	if (tp->rec.state.id.na_sec && !is_first(tp))
+		return id_spki(tp, &tp->rec.state.id, ret, reterr);
+	r = ks_load(ks, tp->conf.label, KS_SLOT_ACTIVE, NULL, NULL, &facts, reterr);
+	if (r == 0)
+		(void) snprintf(ret, STATE_HEX, "%s", facts.spki);
+	return r;
+}
+
+/* The shadow slot holds the key of the shadow certificate that waits for its CA: it must stay. A SHADOW asked for anew is asked for over that key, which
+ * has not served yet; anything else does without a new key this time. */
+static void shadow_key_spare(struct trustpoint *tp, struct ks *ks, const char *shadow_spki)
+{
+	char serving[STATE_HEX] = "";
+	struct err e = { 0 };
+	int r;
+
+	if (tp->rec.state.op == TP_OP_SHADOW) {
+		prepare_finish(tp, shadow_spki, false);
+		return;
+	}
+	r = key_in_use(tp, ks, serving, &e);
+	if (r < 0) {
+		work_fail(tp, TP_RESULT_LOCAL, r, &e, DOING, 0);
+		return;
+	}
+	log_line(LOG_NOTICE, "%s: the shadow slot is in use until the CA's switch: %s over the present key", tp->name, tp_op_name(tp->rec.state.op));
+	prepare_finish(tp, serving, false);
+}
+
+/* As the file wants a key to be, or it is made anew: Size= or Protection= may have changed since. */
+static bool key_suits(const struct trustpoint *tp, const struct ks_key *key)
+{
+	return key->bits == tp->conf.bits && (tp->conf.protection == KS_PROTECTION_AUTO || key->protection == (enum ks_protection) tp->conf.protection);
+}
+
+/* Another key lies in the slot: one that nothing uses (a crash, a request that was abandoned, a rollover that was cancelled) is as good as a new one. */
 static void slot_is_taken(struct trustpoint *tp, struct ks *ks, enum ks_slot slot)
 {
 	struct ks_key facts = { .bits = 0 };
@@ -175,9 +216,11 @@ static void slot_is_taken(struct trustpoint *tp, struct ks *ks, enum ks_slot slo
 
 	if (r == 0 && tp->rec.state.shadow.na_sec)
 		r = id_spki(tp, &tp->rec.state.shadow, used, &e);
-	if (r == 0 && strcmp(used, facts.spki) == 0)
-		r = err_set(&e, -EEXIST, "%s slot of %s holds the key of the shadow certificate", ks_slot_name(slot), tp->conf.label);
-	if (r == 0 && facts.bits != tp->conf.bits) { /* Size= has changed since */
+	if (r == 0 && strcmp(used, facts.spki) == 0) {
+		shadow_key_spare(tp, ks, used);
+		return;
+	}
+	if (r == 0 && !key_suits(tp, &facts)) {
 		r = ks_delete(ks, tp->conf.label, facts.spki, &e);
 		if (r == 0) {
 			generate(tp, slot);
@@ -217,8 +260,8 @@ static void generate(struct trustpoint *tp, enum ks_slot slot)
 	tp->work.keygen_slot = slot;
 	if (r == 0)
 		r = ks_generate(ks, &spec, &tp->work.keygen_fd, spki, &e);
-	if (r == -EAGAIN)
-		return;
+	if (r == -EAGAIN && tp->work.keygen_fd >= 0)
+		return; /* else it is the custodian's answer: too many keys are being made */
 	if (r == 0 && begins) {
 		r = sd_event_add_io(tp->agent->event, &tp->work.keygen, tp->work.keygen_fd, EPOLLIN, on_key, tp);
 		if (r < 0)
@@ -232,34 +275,6 @@ static void generate(struct trustpoint *tp, enum ks_slot slot)
 		slot_is_taken(tp, ks, slot);
 	else
 		key_failed(tp, r, &e);
-}
-
-/* A SHADOW that is asked for anew (the CA cancelled its rollover) leaves a key that no certificate will ever use. */
-static int stale_shadow_delete(struct trustpoint *tp, struct ks *ks, struct err *reterr)
-{
-	struct ks_key facts;
-	int r;
-
-	if (tp->rec.state.op != TP_OP_SHADOW || !tp->rec.state.shadow.na_sec)
-		return 0;
-	r = ks_load(ks, tp->conf.label, KS_SLOT_SHADOW, NULL, NULL, &facts, reterr);
-	if (r < 0)
-		return r == -ENOKEY ? 0 : r;
-	return ks_delete(ks, tp->conf.label, facts.spki, reterr);
-}
-
-/* The key that serves now: of the active ID, else what lies in the active slot. -ENOKEY: none. */
-static int key_in_use(struct trustpoint *tp, struct ks *ks, char ret[STATE_HEX], struct err *reterr)
-{
-	struct ks_key facts;
-	int r;
-
-	if (tp->rec.state.id.na_sec && !is_first(tp))
-		return id_spki(tp, &tp->rec.state.id, ret, reterr);
-	r = ks_load(ks, tp->conf.label, KS_SLOT_ACTIVE, NULL, NULL, &facts, reterr);
-	if (r == 0)
-		(void) snprintf(ret, STATE_HEX, "%s", facts.spki);
-	return r;
 }
 
 /* Regenerate=yes is for keys that have served: one that was made for a request which never got its certificate has not. */
@@ -279,8 +294,6 @@ void perform_prepare(struct trustpoint *tp)
 	struct err e = { 0 };
 	int r = agent_ks(tp->agent, &ks, &e);
 
-	if (r == 0)
-		r = stale_shadow_delete(tp, ks, &e);
 	if (r < 0) {
 		work_fail(tp, TP_RESULT_LOCAL, r, &e, DOING, 0);
 		return;

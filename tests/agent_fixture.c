@@ -42,3 +42,8 @@ X509 *fixture_cert(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer
 		return NULL;
 	return TAKE(x);
 }
+
+bool fixture_san_add(X509 *x, const char *names)
+{
+	return extension_add(x, NID_subject_alt_name, names);
+}

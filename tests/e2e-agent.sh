@@ -197,6 +197,27 @@ case_rejected() {
 	mode good; call Enroll '{"name":"tp"}' >/dev/null; enrolled
 }
 
+case_key_of_rejected() { # a key that was made for a request in vain goes with it, and the next renewal makes its own
+	machine good; agent_start; enrolled
+	mode reject; call Renew '{"name":"tp"}' >/dev/null
+	await "$log" 'CERT_REJECTED.*badRequest, fakeca was told to'
+	await "$log" 'KEY_DELETED.*of an abandoned request'
+	mode good; call Renew '{"name":"tp"}' >/dev/null; enrolled 2
+	[ "$(grep -c 'renew request over new key' "$log")" = 2 ] || fail "a renewal went without a new key"
+}
+
+case_shadow_anew() { # by command, and after a cancelled rollover: the shadow's key stays while it is wanted, and is in nobody's way afterwards
+	ca_start next 3600 7200; keyd_start; trustpoint "$url" "$pin"; agent_start; enrolled
+	call Renew '{"name":"tp"}' >/dev/null; await "$log" 'shadow request over new key'; await "$log" SHADOW_INSTALL
+	call Renew '{"name":"tp"}' >/dev/null; await "$log" SHADOW_INSTALL 40 2
+	grep -q 'shadow request over present key' "$log" || fail "the second shadow request is not over the shadow's key"
+	mode next-other; call Renew '{"name":"tp"}' >/dev/null; await "$log" SHADOW_INSTALL 40 3
+	[ "$(grep -c CA_ROLLOVER_AVAILABLE "$log")" = 2 ] || fail "the second next CA was not taken"
+	[ "$(grep -c 'shadow request over new key' "$log")" = 2 ] || fail "the third shadow request is not over an unused key"
+	grep -q CONNECT_RETRY "$log" && fail "something went wrong on the way"
+	true
+}
+
 case_killed() { # in the midst of a pending request: the same transaction goes on
 	local t1 t2
 	machine pending; agent_start

@@ -8,7 +8,8 @@
  *   silence      no answer                            busy          503 with Retry-After
  *   other-ca     GetCACert gives a stranger           reject        FAILURE badRequest
  *   no-renewal   badRequest to RenewalReq, else good  same          (renewals) the old certificate again
- *   garbage      the right type, but no CMS
+ *   garbage      the right type, but no CMS           extra-name    the certificate has a name that nobody asked for
+ *   next-other   the rollover CA of a rollover made anew: that of `next` is cancelled, and no recipient any more
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,10 +33,11 @@
 #define SEEN_MAX 64
 #define SILENT_MAX 16
 #define KEY_BITS 2048
+#define N_CAS 3
 
 struct seen { /* a request, so that the same one gets the same certificate */
 	char transaction_id[SCEP_TRANSACTION_ID_TEXT], csr_sha256[65];
-	size_t ca; /* 0: active, 1: next */
+	size_t ca; /* 0: active, else a next one */
 	X509_REQ *csr;
 	X509 *cert;
 };
@@ -44,8 +46,8 @@ static struct {
 	const char *dir;
 	char mode[32];
 	int64_t life_sec;
-	EVP_PKEY *key[2], *stranger_key;
-	X509 *cert[2], *stranger;
+	EVP_PKEY *key[N_CAS], *stranger_key; /* active, next, next of another rollover */
+	X509 *cert[N_CAS], *stranger;
 	struct seen seen[SEEN_MAX];
 	size_t n_seen;
 	int silent[SILENT_MAX];
@@ -73,7 +75,12 @@ static void mode_read(void)
 
 static bool next_exists(void)
 {
-	return mode_is("next") || mode_is("forged-next");
+	return mode_is("next") || mode_is("forged-next") || mode_is("next-other");
+}
+
+static size_t next_index(void)
+{
+	return mode_is("next-other") ? 2 : 1;
 }
 
 /* ---- issuing ---- */
@@ -90,6 +97,8 @@ static X509 *issue(X509_REQ *csr, EVP_PKEY *for_key, size_t by)
 	nb = f.nb_sec > now ? f.nb_sec : now;
 	na = nb + ca.life_sec < f.na_sec ? nb + ca.life_sec : f.na_sec;
 	x = fixture_cert("to be replaced", for_key, ca.cert[by], ca.key[by], nb, na, serial + 1, false);
+	if (x && mode_is("extra-name") && !fixture_san_add(x, "DNS:www.example.org"))
+		return NULL;
 	if (!x || !X509_set_subject_name(x, X509_REQ_get_subject_name(csr)) || X509_sign(x, ca.key[by], EVP_sha256()) <= 0)
 		return NULL;
 	return TAKE(x);
@@ -149,7 +158,8 @@ static void decide(struct scep_request *q, struct scep_reply_in *out, X509 **own
 
 static int pki_answer(const struct buf *message, struct buf *body)
 {
-	const struct scep_identity ids[2] = { { ca.cert[0], ca.key[0] }, { ca.cert[1], ca.key[1] } };
+	const size_t next = next_index();
+	const struct scep_identity ids[2] = { { ca.cert[0], ca.key[0] }, { ca.cert[next], ca.key[next] } };
 	AUTO(x509) X509 *cert = NULL;
 	struct scep_request q = { .stage = SCEP_OPEN_MALFORMED };
 	uint8_t nonce[SCEP_NONCE_BYTES];
@@ -166,8 +176,9 @@ static int pki_answer(const struct buf *message, struct buf *body)
 
 	if (r == 0 && RAND_bytes(nonce, sizeof(nonce)) == 1) {
 		if (q.recipient == 1) {
-			out.signer = ca.cert[1];
-			out.signer_key = ca.key[1];
+			q.recipient = next;
+			out.signer = ca.cert[next];
+			out.signer_key = ca.key[next];
 		}
 		decide(&q, &out, &cert);
 		out.certs = &cert;
@@ -191,7 +202,7 @@ static int next_answer(struct buf *body)
 
 	if (!next_exists())
 		return 404;
-	return scep_next_ca_build(&ca.cert[1], 1, forged ? ca.stranger : ca.cert[0], forged ? ca.stranger_key : ca.key[0], body, NULL) < 0 ? 500 : 200;
+	return scep_next_ca_build(&ca.cert[next_index()], 1, forged ? ca.stranger : ca.cert[0], forged ? ca.stranger_key : ca.key[0], body, NULL) < 0 ? 500 : 200;
 }
 
 static int caps_answer(struct buf *body)
@@ -338,7 +349,7 @@ static bool certs_make(int64_t ca_life_sec)
 	int64_t now = clk_wall_ms() / 1000;
 	size_t i;
 
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < N_CAS; i++) {
 		ca.key[i] = EVP_RSA_gen(KEY_BITS);
 		if (!ca.key[i])
 			return false;
@@ -348,8 +359,9 @@ static bool certs_make(int64_t ca_life_sec)
 		return false;
 	ca.cert[0] = fixture_cert("Fake CA", ca.key[0], NULL, NULL, now - 60, now + ca_life_sec, 11, true);
 	ca.cert[1] = fixture_cert("Fake CA", ca.key[1], NULL, NULL, now + ca_life_sec, now + 3 * ca_life_sec, 12, true);
+	ca.cert[2] = fixture_cert("Fake CA", ca.key[2], NULL, NULL, now + ca_life_sec, now + 3 * ca_life_sec, 13, true);
 	ca.stranger = fixture_cert("Fake CA", ca.stranger_key, NULL, NULL, now - 60, now + ca_life_sec, 11, true);
-	return ca.cert[0] && ca.cert[1] && ca.stranger;
+	return ca.cert[0] && ca.cert[1] && ca.cert[2] && ca.stranger;
 }
 
 static bool facts_write(uint16_t port)
