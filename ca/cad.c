@@ -44,16 +44,9 @@ static int sockets_take(struct sockets *ret, struct err *reterr)
 
 /* ---- parts ---- */
 
-static unsigned signer_losses_of(const void *userdata)
-{
-	const struct cad *c = userdata;
-
-	return signer_losses(c->signer);
-}
-
 static int service_start(struct cad *c, struct err *reterr)
 {
-	const struct service_options o = { .db = c->db, .losses = signer_losses_of, .userdata = c };
+	const struct service_options o = { .db = c->db };
 	const struct calendar_options cal = { .event = c->event, .name = c->name, .conf = c->conf, .signer = c->signer, .db = c->db };
 	struct calendar_options full = cal;
 	int r;

@@ -15,9 +15,8 @@ struct service;
 
 struct service_options {
 	struct db *db;				    /* borrowed */
-	unsigned (*losses)(const void *userdata);   /* how often the signer was lost; NULL: never */
 	void (*now)(const void *userdata, const struct ca_conf *conf, struct tp_now *ret); /* NULL: the machine's clock, trusted as Clock= says */
-	const void *userdata;			    /* of both */
+	const void *userdata;			    /* its */
 };
 
 int service_new(const struct service_options *o, struct service **ret, struct err *reterr) CHECKED;

@@ -8,6 +8,7 @@
 #include "common/clk.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "keystore/ks.h"
 
 static_assert((int) CAR_FAIL_BAD_ALG == (int) SCEP_FAIL_BAD_ALG && (int) CAR_FAIL_BAD_CERT_ID == (int) SCEP_FAIL_BAD_CERT_ID,
 	      "the numbers of RFC 8894");
@@ -184,11 +185,6 @@ static void reply_write(const struct exchange *x, const struct answer *a, struct
 
 /* ---- from request to reply ---- */
 
-static unsigned losses(const struct service *s)
-{
-	return s->o.losses ? s->o.losses(s->o.userdata) : 0;
-}
-
 static int open_request(struct exchange *x, const struct http_request *request, struct err *reterr)
 {
 	return scep_request_open(request->body.data, request->body.len, x->view->identities, x->view->n_identities,
@@ -206,7 +202,7 @@ static void exchange_run(struct exchange *x, struct http_request *request, struc
 {
 	AUTO(answer) struct answer a = { 0 };
 	struct err why = { 0 };
-	unsigned lost = losses(x->service);
+	unsigned failures = ks_failures();
 	int r;
 
 	r = open_request(x, request, &why);
@@ -220,8 +216,8 @@ static void exchange_run(struct exchange *x, struct http_request *request, struc
 	}
 	answer_by_stage(x, &why, &a);
 	/* an envelope that nobody was there to open is no fault of the client's */
-	if (a.status == SCEP_STATUS_FAILURE && losses(x->service) != lost)
-		answer_unavailable(&a, SERVICE_RETRY_AFTER_SEC, "the signer was lost meanwhile");
+	if (a.status == SCEP_STATUS_FAILURE && ks_failures() != failures)
+		answer_unavailable(&a, SERVICE_RETRY_AFTER_SEC, "keyroll-signer did not answer, or was lost meanwhile");
 	reply_write(x, &a, reply);
 	FAULT("ca.c7");
 }

@@ -2,7 +2,6 @@
 #include "ca/signer_client.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -28,7 +27,6 @@ struct signer {
 	int lifeline_fd;                /* to a signer that others started: its end is how we learn of it */
 	int64_t restart_ms, started_ms; /* boot time of the last start */
 	bool verbose;
-	atomic_uint losses;
 };
 
 static int reach(struct signer *s, struct err *reterr);
@@ -74,7 +72,6 @@ static int child_ended(sd_event_source *source, const siginfo_t *info, void *use
 {
 	struct signer *s = userdata;
 
-	atomic_fetch_add(&s->losses, 1);
 	log_event(LOG_EV_CS_SIGNER_LOST, &(struct log_fields){ .ca = s->name }, "keyroll-signer (pid %d) ended with %s %d",
 		  (int) info->si_pid, info->si_code == CLD_EXITED ? "status" : "signal", info->si_status);
 	(void) sd_event_source_unref(source);
@@ -135,7 +132,6 @@ static int lifeline_cut(sd_event_source *source, int fd, uint32_t revents, void 
 	(void) sd_event_source_unref(source);
 	s->lifeline_source = NULL;
 	(void) close(TAKE_FD(s->lifeline_fd)); /* read side */
-	atomic_fetch_add(&s->losses, 1);
 	log_event(LOG_EV_CS_SIGNER_LOST, &(struct log_fields){ .ca = s->name }, "keyroll-signer closed its socket");
 	restart_arm(s);
 	return 0;
@@ -212,11 +208,6 @@ void signer_free(struct signer *s)
 bool signer_up(const struct signer *s)
 {
 	return s->child.pid > 0 || s->lifeline_fd >= 0;
-}
-
-unsigned signer_losses(const struct signer *s)
-{
-	return atomic_load(&s->losses);
 }
 
 int signer_load(struct signer *s, enum ks_slot slot, const char *spki, EVP_PKEY **ret_key, struct ks_key *ret_facts, struct err *reterr)

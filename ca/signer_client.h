@@ -20,8 +20,6 @@ void signer_free(struct signer *s);
 
 /* False from the moment a signer is lost until one is there again. The event loop's thread. */
 bool signer_up(const struct signer *s);
-/* Counts how often the signer was lost. Any thread. What failed while it changed may have failed for want of a signer. */
-unsigned signer_losses(const struct signer *s);
 
 /* The CA's keys have the CA's name as label. Any thread. */
 int signer_load(struct signer *s, enum ks_slot slot, const char *spki, EVP_PKEY **ret_key, struct ks_key *ret_facts, struct err *reterr) CHECKED;

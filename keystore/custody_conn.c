@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include "keystore/custody_conn.h"
+#include "keystore/ks.h"
 
 enum { IDLE_MAX = 8 };
 
@@ -121,7 +122,7 @@ static int exchange(int fd, const struct custody_msg *request, struct custody_ms
 	return r;
 }
 
-int custody_ask(struct custody_pool *p, struct custody_msg *request, struct custody_msg *ret_reply, struct err *reterr)
+static int ask(struct custody_pool *p, struct custody_msg *request, struct custody_msg *ret_reply, struct err *reterr)
 {
 	AUTO(fd) int fd = idle_take(p, &request->id);
 	bool reused = fd >= 0;
@@ -141,5 +142,21 @@ int custody_ask(struct custody_pool *p, struct custody_msg *request, struct cust
 	r = custody_reply_check(request, ret_reply, reterr);
 	if (r != -EBADMSG)
 		idle_give(p, TAKE_FD(fd));
+	return r;
+}
+
+static _Thread_local unsigned failures;
+
+unsigned ks_failures(void)
+{
+	return failures;
+}
+
+int custody_ask(struct custody_pool *p, struct custody_msg *request, struct custody_msg *ret_reply, struct err *reterr)
+{
+	int r = ask(p, request, ret_reply, reterr);
+
+	if (r < 0 && r != -EINVAL)
+		failures++;
 	return r;
 }

@@ -43,6 +43,9 @@ int ks_load(struct ks *ks, const char *label, enum ks_slot slot, const char *spk
 int ks_promote(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;
 /* Destroys the key of label with that spki (NULL: every key of label), sealed copy included. 0 also when there is none. */
 int ks_delete(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;
+/* How often a custodian failed this thread for reasons of its own: gone, no answer in time, the key not there, out of memory; not for what it was handed
+ * (-EINVAL). OpenSSL's decryption does not tell such a failure from a wrong ciphertext: whoever opens hostile input compares the count before and after. */
+unsigned ks_failures(void);
 void ks_close(struct ks *ks); /* handles stay usable: each has its own connection */
 
 const char *ks_slot_name(enum ks_slot slot);		 /* active shadow previous */

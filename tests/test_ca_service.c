@@ -1,5 +1,6 @@
 /* The SCEP service against a real signer: what each request is answered. */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -470,6 +471,43 @@ static void after_the_switch(void)
 	CU_ASSERT(failed(&new_old, SCEP_FAIL_BAD_REQUEST)); /* and issues nothing */
 }
 
+/* A shadow request that an operator grants after the switch: the CA that it was addressed to is the active one now. */
+static void shadow_across_the_switch(void)
+{
+	AUTO(router) struct fx_router old = { .csr = BUF_EMPTY };
+	AUTO(router) struct fx_router fresh = { .csr = BUF_EMPTY };
+	AUTO(x509) X509 *cert = enrolled(&old, "CN=shadow waits", "shadow waits");
+	AUTO(buf) struct buf content = BUF_EMPTY;
+	AUTO_ANSWER before = { 0 };
+	AUTO_ANSWER waiting = { 0 };
+	AUTO_ANSWER collected = { 0 };
+	struct x509_facts facts;
+	struct fx_ask ask, poll;
+
+	if (!cert)
+		return;
+	CU_ASSERT_EQUAL(fx_router_make(&fresh, "CN=shadow waits", NULL), 0);
+	view(CAR_GRANT_MANUAL, false, true);
+	ask = fx_renew(&fx, &fresh, cert, old.key, SCEP_TYPE_RENEWAL_REQ, "shadow across");
+	ask.recipient = fx.next;
+	poll = poll_for(&ask, X509_get_subject_name(cert), &content);
+	fx_ask(&fx, &ask, &before);
+	CU_ASSERT(answered(&before, SCEP_STATUS_PENDING));
+	CU_ASSERT_EQUAL(fx_view(&fx, CAR_GRANT_MANUAL, false, true, true), 0);
+	fx.now_sec = FX_NOW + 30 * FX_DAY + 60; /* and the router's old certificate has ended with the old CA */
+	fx_ask(&fx, &poll, &waiting);
+	CU_ASSERT(answered(&waiting, SCEP_STATUS_PENDING));
+	CU_ASSERT_EQUAL(db_request_set_status(fx.db, pending_id("shadow across"), CAR_STATUS_AUTHORIZED, "", fx.now_sec, "uid 0", NULL), 0);
+	fx_ask(&fx, &poll, &collected);
+	CU_ASSERT(granted(&collected));
+	if (!granted(&collected) || x509_facts_get(collected.reply.cert, &facts, NULL) < 0)
+		return;
+	CU_ASSERT_EQUAL(facts.nb_sec, fx.now_sec);
+	CU_ASSERT_EQUAL(x509_check_issued(collected.reply.cert, fx.next, fx.now_sec, NULL), 0);
+	CU_ASSERT_EQUAL(collected.reply.signer, 1);
+	fx.now_sec = FX_NOW;
+}
+
 /* ---- queries ---- */
 
 static void queries(void)
@@ -559,6 +597,64 @@ static void untrusted(void)
 	CU_ASSERT(granted(&b));
 }
 
+/* ---- a signer that hangs ---- */
+
+/* The fixture's signer is this process's only child. */
+static pid_t signer_pid(void)
+{
+	char path[64];
+	int pid = -1;
+	FILE *f;
+
+	(void) snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int) getpid());
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	if (fscanf(f, "%d", &pid) != 1)
+		pid = -1;
+	(void) fclose(f);
+	return pid;
+}
+
+static void signer_hangs(void)
+{
+	AUTO(router) struct fx_router r = { .csr = BUF_EMPTY };
+	AUTO(router) struct fx_router waits = { .csr = BUF_EMPTY };
+	AUTO(buf) struct buf content = BUF_EMPTY;
+	AUTO_ANSWER pending = { 0 };
+	AUTO_ANSWER envelope = { 0 };
+	AUTO_ANSWER collected = { 0 };
+	AUTO_ANSWER after = { 0 };
+	struct fx_ask ask, first, poll;
+	pid_t pid = signer_pid();
+
+	CU_ASSERT(pid > 0);
+	CU_ASSERT_EQUAL(fx_router_make(&r, "CN=patient", NULL), 0);
+	CU_ASSERT_EQUAL(fx_router_make(&waits, "CN=granted to", NULL), 0);
+	view(CAR_GRANT_MANUAL, true, false);
+	first = fx_enrol(&fx, &waits, "granted to");
+	poll = poll_for(&first, X509_get_subject_name(waits.self), &content);
+	fx_ask(&fx, &first, &pending);
+	CU_ASSERT(answered(&pending, SCEP_STATUS_PENDING));
+	CU_ASSERT_EQUAL(db_request_set_status(fx.db, pending_id("granted to"), CAR_STATUS_AUTHORIZED, "", FX_NOW, "uid 0", NULL), 0);
+	view(CAR_GRANT_AUTO, false, false);
+	ask = fx_enrol(&fx, &r, "patient");
+	if (pid <= 0 || kill(pid, SIGSTOP) < 0) {
+		CU_FAIL("the signer cannot be stopped");
+		return;
+	}
+	fx_ask(&fx, &ask, &envelope); /* the envelope is good, only nobody opens it: never the client's fault */
+	fx_ask(&fx, &poll, &collected);
+	CU_ASSERT_EQUAL(kill(pid, SIGCONT), 0);
+	CU_ASSERT_EQUAL(envelope.http, 503);
+	CU_ASSERT_EQUAL(collected.http, 503);
+	fx_ask(&fx, &ask, &after);
+	CU_ASSERT(granted(&after));
+	fx_answer_clear(&collected);
+	fx_ask(&fx, &poll, &collected); /* the grant has waited */
+	CU_ASSERT(granted(&collected));
+}
+
 /* ---- after a crash ---- */
 
 /* The intent as service_issue writes it, and then nothing: the power went. */
@@ -634,9 +730,11 @@ static CU_TestInfo tests[] = {
 	{ "rubbish is HTTP 400 with nothing in it", malformed },
 	{ "a request to the rollover CA is issued by it, from the switch on", rollover },
 	{ "the previous CA answers polls and issues nothing", after_the_switch },
+	{ "a shadow request granted after the switch gets the new CA's certificate", shadow_across_the_switch },
 	{ "GetCert and GetCRL", queries },
 	{ "GetCACaps, GetNextCACert and the CRL's path", statics },
 	{ "an untrusted clock signs nothing and serves the rest", untrusted },
+	{ "a signer that hangs is 503, and nothing is lost", signer_hangs },
 	{ "an intent that a crash left is finished as recorded", crash_finished },
 	CU_TEST_INFO_NULL,
 };
