@@ -232,7 +232,7 @@ static void expire_requests(struct calendar *c)
 	if (r < 0)
 		(void) log_err(r, &why, "old requests could not be expired");
 	else if (n > 0)
-		log_event(LOG_EV_CS_REQUEST_EXPIRED, &(struct log_fields){ .ca = c->o.name }, "%u pending requests expired", n);
+		log_event(LOG_EV_CS_REQUEST_EXPIRED, &(struct log_fields){ .ca = c->o.name }, "%u requests expired that were pending, or granted and never collected", n);
 }
 
 void calendar_perform(struct calendar *c, enum cal_act act)

@@ -67,7 +67,7 @@ int db_intent(struct db *db, struct db_request *r, const struct db_cert *cert, i
 int db_issued(struct db *db, const char *issuer_spki, const char *serial, const void *der, size_t len, int64_t now_sec, const char *actor, struct err *reterr) CHECKED;
 /* Idempotent: a second revocation keeps the first one's time and reason. -ENOENT. */
 int db_revoke(struct db *db, const char *issuer_spki, const char *serial, int reason, int64_t now_sec, const char *actor, struct err *reterr) CHECKED;
-int db_expire_requests(struct db *db, int64_t received_before_sec, int64_t now_sec, unsigned *ret_n, struct err *reterr) CHECKED; /* PENDING and older: EXPIRED; long settled rows stay */
+int db_expire_requests(struct db *db, int64_t before_sec, int64_t now_sec, unsigned *ret_n, struct err *reterr) CHECKED; /* PENDING and received before, AUTHORIZED and granted before: EXPIRED; settled rows stay */
 /* Next cRLNumber of a key: durable before it is used, only grows. */
 int db_crl_number(struct db *db, const char *issuer_spki, int64_t *ret, struct err *reterr) CHECKED;
 int db_setting_set(struct db *db, const char *key, const void *data, size_t len, struct err *reterr) CHECKED; /* e.g. calendar state; len 0 deletes */

@@ -201,8 +201,8 @@ static bool move_allowed(enum car_status from, enum car_status to)
 {
 	switch (to) {
 	case CAR_STATUS_AUTHORIZED:
-	case CAR_STATUS_EXPIRED:
 		return from == CAR_STATUS_PENDING;
+	case CAR_STATUS_EXPIRED:
 	case CAR_STATUS_REJECTED:
 		return from == CAR_STATUS_PENDING || from == CAR_STATUS_AUTHORIZED;
 	case CAR_STATUS_NONE:
@@ -273,9 +273,9 @@ static int expire_run(struct db_conn *c, void *arg, struct err *reterr)
 	return r;
 }
 
-int db_expire_requests(struct db *db, int64_t received_before_sec, int64_t now_sec, unsigned *ret_n, struct err *reterr)
+int db_expire_requests(struct db *db, int64_t before_sec, int64_t now_sec, unsigned *ret_n, struct err *reterr)
 {
-	struct expire_job j = { .before_sec = received_before_sec, .now_sec = now_sec, .n = 0 };
+	struct expire_job j = { .before_sec = before_sec, .now_sec = now_sec, .n = 0 };
 	unsigned total = 0;
 	int r;
 

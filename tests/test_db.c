@@ -194,7 +194,7 @@ static void statuses_move_only_forwards(void)
 		{ "authorized twice", CAR_STATUS_AUTHORIZED, CAR_STATUS_AUTHORIZED, -EINVAL },
 		{ "rejected to authorized", CAR_STATUS_REJECTED, CAR_STATUS_AUTHORIZED, -EINVAL },
 		{ "expired to authorized", CAR_STATUS_EXPIRED, CAR_STATUS_AUTHORIZED, -EINVAL },
-		{ "authorized to expired", CAR_STATUS_AUTHORIZED, CAR_STATUS_EXPIRED, -EINVAL },
+		{ "authorized to expired", CAR_STATUS_AUTHORIZED, CAR_STATUS_EXPIRED, 0 },
 		{ "granted by hand", CAR_STATUS_GRANTED, CAR_STATUS_NONE, -EINVAL },
 		{ "intent by hand", CAR_STATUS_INTENT, CAR_STATUS_NONE, -EINVAL },
 		{ "back to pending", CAR_STATUS_AUTHORIZED, CAR_STATUS_PENDING, -EINVAL },
@@ -241,6 +241,20 @@ static void old_pending_requests_expire_and_may_come_again(void)
 	CU_ASSERT(again.id == old.id && again.status == CAR_STATUS_PENDING && again.received_sec == NOW + 300);
 	CU_ASSERT(pending() == 2);
 	CU_ASSERT(db_expire_requests(db, NOW + 101, NOW + 301, &n, NULL) == 0 && n == 1);
+}
+static void what_was_granted_and_never_collected_expires_too(void)
+{
+	AUTO(db_request) struct db_request r;
+	unsigned n = 0;
+
+	CU_ASSERT(add("t1", "c1", NOW, &r) == 0);
+	CU_ASSERT(db_request_set_status(db, r.id, CAR_STATUS_AUTHORIZED, NULL, NOW + 50, "uid 0", NULL) == 0);
+	CU_ASSERT(db_expire_requests(db, NOW + 50, NOW + 200, &n, NULL) == 0 && n == 0); /* its time runs from the grant on */
+	CU_ASSERT(db_expire_requests(db, NOW + 51, NOW + 200, &n, NULL) == 0 && n == 1);
+	CU_ASSERT(db_request_get(db, r.id, &r, NULL) == 0 && r.status == CAR_STATUS_EXPIRED);
+	CU_ASSERT(pending() == 0);
+	CU_ASSERT(add_only("t1", "c1", NOW + 300) == 0);
+	CU_ASSERT(pending() == 1); /* asked for anew, it needs another grant */
 }
 static void expiry_works_in_chunks(void)
 {
@@ -809,6 +823,7 @@ static CU_TestInfo request_tests[] = {
 	{ "statuses move only forwards", statuses_move_only_forwards },
 	{ "a rejection keeps its reason", rejection_keeps_its_reason },
 	{ "old pending requests expire and may come again", old_pending_requests_expire_and_may_come_again },
+	{ "what was granted and never collected expires too", what_was_granted_and_never_collected_expires_too },
 	{ "expiry works in chunks", expiry_works_in_chunks },
 	{ "one address cannot fill the queue", one_address_cannot_fill_the_queue },
 	CU_TEST_INFO_NULL,
