@@ -104,9 +104,8 @@ static int row_init(struct exchange *x, struct enrolment *e, struct err *reterr)
 	(void) snprintf(r->address, sizeof(r->address), "%s", x->address);                                       /* likewise */
 	r->renewal = e->signer.who != CAR_SIGNER_SELF;
 	r->received_sec = x->now.wall.ms / 1000;
-	rc = x509_name_text(X509_REQ_get_subject_name(x->req.csr), r->subject, reterr);
-	if (rc < 0)
-		return rc;
+	if (x509_name_text(X509_REQ_get_subject_name(x->req.csr), r->subject, NULL) < 0)
+		r->subject[0] = '\0'; /* csr_judge says so */
 	rc = buf_set(&r->csr, x->req.csr_der.data, x->req.csr_der.len);
 	return rc < 0 ? rc : x509_to_der(x->req.signer, &r->signer_cert, reterr);
 }
@@ -121,12 +120,27 @@ static int key_in_use(struct exchange *x, const struct enrolment *e, const char 
 	return db_key_other_subject(x->service->o.db, spki, e->row.subject, ret, reterr);
 }
 
+/* What the signer would refuse must be refused before an intent is written, which nobody could ever sign. */
+static int subject_judge(struct exchange *x, struct err *reterr)
+{
+	X509_NAME *subject = X509_REQ_get_subject_name(x->req.csr);
+	char text[X509F_NAME_BYTES];
+
+	if (x509_name_text(subject, text, NULL) < 0)
+		return err_set(reterr, -EPROTO, "the request's subject cannot be read");
+	if (X509_NAME_cmp(subject, X509_get_subject_name(x->view->role[x->role].cert)) == 0)
+		return err_set(reterr, -EPROTO, "the request asks for the CA's own name");
+	return 0;
+}
+
 static void csr_judge(struct exchange *x, struct enrolment *e, const char *spki)
 {
 	int r;
 
 	r = issue_csr_check(x->req.csr, ca_conf_scep_policy(x->view->conf)->digests, &e->objection);
 	e->bad_alg = r == -EINVAL;
+	if (r == 0)
+		r = subject_judge(x, &e->objection);
 	if (r == 0 && e->signer.who == CAR_SIGNER_SELF && strcmp(spki, e->signer.text + strlen("self:")) != 0)
 		r = err_set(&e->objection, -EPROTO, "a self-signed certificate over another key than the CSR's");
 	e->facts.csr_allowed = r == 0;

@@ -356,6 +356,35 @@ static void other_keys(void)
 	CU_ASSERT(failed(&in_use, SCEP_FAIL_BAD_REQUEST));
 }
 
+static int intent_count(void *userdata, const struct db_request *r)
+{
+	(void) r; /* each counts */
+	++*(unsigned *) userdata;
+	return 0;
+}
+
+/* The signer's floor would refuse it; an intent that nobody can sign would stay for ever. */
+static void own_name(void)
+{
+	static const char *const names[] = { "CN=Test CA,O=Test", "CN=test  ca,O=TEST" };
+	unsigned intents = 0;
+	size_t i;
+
+	view(CAR_GRANT_AUTO, true, false);
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		AUTO(router) struct fx_router r = { .csr = BUF_EMPTY };
+		AUTO_ANSWER a = { 0 };
+		struct fx_ask ask;
+
+		CU_ASSERT_EQUAL(fx_router_make(&r, names[i], NULL), 0);
+		ask = fx_enrol(&fx, &r, names[i]);
+		fx_ask(&fx, &ask, &a);
+		CU_ASSERT(failed(&a, SCEP_FAIL_BAD_REQUEST));
+	}
+	CU_ASSERT_EQUAL(db_intents_each(fx.db, intent_count, &intents, NULL), 0);
+	CU_ASSERT_EQUAL(intents, 0);
+}
+
 /* ---- what cannot be opened ---- */
 
 static void wrong_recipient(void)
@@ -725,6 +754,7 @@ static CU_TestInfo tests[] = {
 	{ "renewals by ended, revoked and no certificate", renewal_twins },
 	{ "a forged signer is refused", forged_signer },
 	{ "keys of others are refused", other_keys },
+	{ "the CA's own name is issued to nobody", own_name },
 	{ "an unknown recipient is badRequest", wrong_recipient },
 	{ "what fails inside the envelope is answered all the same", sealed_all_the_same },
 	{ "rubbish is HTTP 400 with nothing in it", malformed },
