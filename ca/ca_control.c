@@ -187,6 +187,7 @@ static void method_list(void *userdata, struct ctl_call *call, json_t *params)
 struct ids {
 	int64_t list[CA_CONTROL_IDS_MAX];
 	size_t n;
+	bool all; /* whatever is pending */
 };
 
 static int id_pending(void *userdata, const struct db_request *r)
@@ -227,6 +228,7 @@ static bool ids_get(struct ca_control *c, struct ctl_call *call, json_t *params,
 
 	if (!param_bool(call, params, "all", &all))
 		return false;
+	ret->all = all;
 	if (!all)
 		return ids_named(call, json_object_get(params, "ids"), ret);
 	r = db_requests_each(c->db, false, 0, id_pending, ret, &e);
@@ -238,10 +240,21 @@ static bool ids_get(struct ca_control *c, struct ctl_call *call, json_t *params,
 /* Some may have been done already: the operator is told where it stopped. */
 static void decide_failed(struct ctl_call *call, int64_t id, size_t done, int code, const struct err *e)
 {
-	const char *error = code == -ENOENT ? "NoSuchRequest" : code == -EINVAL ? "NotPending" : "Failed";
-	const char *do_text = code == -ENOENT || code == -EINVAL ? "pkictl ca requests --all" : "see the CA's journal: journalctl -u 'keyroll-ca@*'";
+	static const struct {
+		int code;
+		const char *error, *do_text;
+	} rows[] = {
+		{ -ENOENT, "NoSuchRequest", "pkictl ca requests --all" },
+		{ -EINVAL, "NotPending", "pkictl ca requests --all" },
+		{ -ETIME, "ClockNotTrusted", "wait for NTP, or set Clock=assume-valid in [CA]" },
+		{ -ESTALE, "Failed", "pkictl ca reject, so that it leaves the list" },
+		{ 0, "Failed", "see the CA's journal: journalctl -u 'keyroll-ca@*'" },
+	};
+	size_t i = 0;
 
-	ctl_error(call, error, do_text, "request %lld: %s (%zu before it were done)", (long long) id, err_text(e, code), done);
+	while (rows[i].code != 0 && rows[i].code != code)
+		i++;
+	ctl_error(call, rows[i].error, rows[i].do_text, "request %lld: %s (%zu before it were done)", (long long) id, err_text(e, code), done);
 }
 
 static int decide_one(struct ca_control *c, const struct ctl_call *call, int64_t id, const char *reason, struct err *reterr)
@@ -268,6 +281,10 @@ static void decide(struct ca_control *c, struct ctl_call *call, json_t *params, 
 	rows.list = json_array();
 	for (size_t i = 0; rows.list && r == 0 && i < ids.n; i++) {
 		r = decide_one(c, call, ids.list[i], reason, &e);
+		if (r == -ESTALE && ids.all) { /* left over by the previous CA: it shall not stop the others */
+			r = 0;
+			continue;
+		}
 		if (r < 0) {
 			decide_failed(call, ids.list[i], i, r, &e);
 			json_decref(rows.list);

@@ -62,7 +62,7 @@ static int op_grant(void *userdata, int64_t id, const char *actor, struct err *r
 {
 	const struct cad *c = userdata;
 
-	return db_request_set_status(c->db, id, CAR_STATUS_AUTHORIZED, "", clk_wall_ms() / 1000, actor, reterr);
+	return service_grant(c->service, id, actor, reterr);
 }
 
 static int op_reject(void *userdata, int64_t id, const char *reason, const char *actor, struct err *reterr)

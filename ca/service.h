@@ -30,6 +30,9 @@ struct view *service_view1(struct service *s);
 /* An httpd_fn. */
 void service_handle(void *service, struct http_request *request, struct http_reply *reply);
 
+/* An operator's grant: durable when it returns; the certificate is made when the router polls. -ENOENT; -EINVAL: not pending; -ETIME: the clock is not
+ * trusted; -ESTALE: the CA certificate it is addressed to is in use no more. */
+int service_grant(struct service *s, int64_t id, const char *actor, struct err *reterr) CHECKED;
 /* Signs what intents say that a crash left behind. Returns 0 also when some must wait (their key is gone): *ret_left counts those. */
 int service_finish(struct service *s, unsigned *ret_done, unsigned *ret_left, struct err *reterr) CHECKED;
 /* The CRL of that role, signed; its number is durable before. -EAGAIN: clock not trusted. */

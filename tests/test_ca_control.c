@@ -30,6 +30,8 @@ static struct play {
 	int done_code;			/* of its end, which comes later */
 	bool has_rollover;
 	int reload_code;
+	int64_t stale;			/* the request that a grant is too late for */
+	int grant_code;			/* of every grant, when not 0 */
 	struct ca_control_wait *wait;
 	sd_event_source *later;
 } play;
@@ -53,6 +55,8 @@ static void op_status(void *userdata, struct ca_control_status *ret)
 static int op_grant(void *userdata, int64_t id, const char *actor, struct err *reterr)
 {
 	(void) userdata;
+	if (play.grant_code < 0 || id == play.stale)
+		return err_set(reterr, id == play.stale ? -ESTALE : play.grant_code, "played refusal");
 	return db_request_set_status(db, id, CAR_STATUS_AUTHORIZED, NULL, NOW + 1, actor, reterr);
 }
 static int op_reject(void *userdata, int64_t id, const char *reason, const char *actor, struct err *reterr)
@@ -242,6 +246,23 @@ static void requests_are_listed_granted_and_rejected(void)
 	CU_ASSERT(json_array_size(json_object_get(all, "requests")) == 3);
 	CU_ASSERT(json_object_get(all, "more") == NULL);
 }
+static void a_stale_request_does_not_stop_the_others(void)
+{
+	int64_t stale = add("t11", "previous"), fresh = add("t12", "active");
+	char error[96];
+	AUTO(json) json_t *got = NULL;
+
+	play.grant_code = -ETIME;
+	refused("Grant", ids(fresh, 0), "ClockNotTrusted");
+	play.grant_code = 0;
+	play.stale = stale;
+	refused("Grant", ids(stale, 0), "Failed");
+	got = ask("Grant", json_pack("{s:b}", "all", 1), error);
+	CU_ASSERT(json_array_size(json_object_get(got, "requests")) == 1);
+	CU_ASSERT(json_integer_value(json_object_get(json_array_get(json_object_get(got, "requests"), 0), "id")) == fresh);
+	play.stale = 0;
+	CU_ASSERT_EQUAL(db_request_set_status(db, stale, CAR_STATUS_REJECTED, "late", NOW + 2, "uid 0", NULL), 0);
+}
 static void nothing_pending_is_an_empty_list(void)
 {
 	char error[96];
@@ -373,6 +394,7 @@ static void reload_tells_what_is_wrong(void)
 static CU_TestInfo tests[] = {
 	{ "Status tells all", status_tells_all },
 	{ "requests are listed, granted and rejected", requests_are_listed_granted_and_rejected },
+	{ "a stale request does not stop the others", a_stale_request_does_not_stop_the_others },
 	{ "nothing pending is an empty list", nothing_pending_is_an_empty_list },
 	{ "wrong parameters are named", wrong_parameters_are_named },
 	{ "certificates are listed from their bytes", certificates_are_listed_from_their_bytes },

@@ -164,7 +164,7 @@ static void pending_grant_poll(void)
 	CU_ASSERT(answered(&waiting, SCEP_STATUS_PENDING));
 	id = pending_id("waits");
 	CU_ASSERT(id > 0);
-	CU_ASSERT_EQUAL(db_request_set_status(fx.db, id, CAR_STATUS_AUTHORIZED, "", FX_NOW, "uid 0", NULL), 0);
+	CU_ASSERT_EQUAL(service_grant(fx.service, id, "uid 0", NULL), 0);
 	fx_ask(&fx, &poll, &collected);
 	CU_ASSERT(granted(&collected));
 	fx_ask(&fx, &poll, &repeated);
@@ -526,7 +526,7 @@ static void shadow_across_the_switch(void)
 	fx.now_sec = FX_NOW + 30 * FX_DAY + 60; /* and the router's old certificate has ended with the old CA */
 	fx_ask(&fx, &poll, &waiting);
 	CU_ASSERT(answered(&waiting, SCEP_STATUS_PENDING));
-	CU_ASSERT_EQUAL(db_request_set_status(fx.db, pending_id("shadow across"), CAR_STATUS_AUTHORIZED, "", fx.now_sec, "uid 0", NULL), 0);
+	CU_ASSERT_EQUAL(service_grant(fx.service, pending_id("shadow across"), "uid 0", NULL), 0);
 	fx_ask(&fx, &poll, &collected);
 	CU_ASSERT(granted(&collected));
 	if (!granted(&collected) || x509_facts_get(collected.reply.cert, &facts, NULL) < 0)
@@ -534,6 +534,40 @@ static void shadow_across_the_switch(void)
 	CU_ASSERT_EQUAL(facts.nb_sec, fx.now_sec);
 	CU_ASSERT_EQUAL(x509_check_issued(collected.reply.cert, fx.next, fx.now_sec, NULL), 0);
 	CU_ASSERT_EQUAL(collected.reply.signer, 1);
+	fx.now_sec = FX_NOW;
+}
+
+/* What pkictl ca grant is told. */
+static void grants_refused(void)
+{
+	AUTO(router) struct fx_router r = { .csr = BUF_EMPTY };
+	AUTO(router) struct fx_router shadow = { .csr = BUF_EMPTY };
+	AUTO_ANSWER a = { 0 };
+	AUTO_ANSWER b = { 0 };
+	struct fx_ask ask;
+	int64_t id, next_id;
+
+	view(CAR_GRANT_MANUAL, false, true);
+	CU_ASSERT_EQUAL(fx_router_make(&r, "CN=too late", NULL), 0);
+	CU_ASSERT_EQUAL(fx_router_make(&shadow, "CN=in time", NULL), 0);
+	ask = fx_enrol(&fx, &r, "too late");
+	fx_ask(&fx, &ask, &a);
+	ask = fx_enrol(&fx, &shadow, "in time");
+	ask.recipient = fx.next;
+	fx_ask(&fx, &ask, &b);
+	CU_ASSERT(answered(&a, SCEP_STATUS_PENDING) && answered(&b, SCEP_STATUS_PENDING));
+	id = pending_id("too late");
+	next_id = pending_id("in time");
+	fx.trusted = false;
+	CU_ASSERT_EQUAL(service_grant(fx.service, id, "uid 0", NULL), -ETIME);
+	fx.trusted = true;
+	CU_ASSERT_EQUAL(service_grant(fx.service, 4711, "uid 0", NULL), -ENOENT);
+	fx.now_sec = FX_NOW + 30 * FX_DAY; /* the CA has ended, the calendar has not switched yet */
+	CU_ASSERT_EQUAL(service_grant(fx.service, id, "uid 0", NULL), -ESTALE);
+	CU_ASSERT_EQUAL(fx_view(&fx, CAR_GRANT_MANUAL, false, true, true), 0);
+	CU_ASSERT_EQUAL(service_grant(fx.service, id, "uid 0", NULL), -ESTALE);
+	CU_ASSERT_EQUAL(service_grant(fx.service, next_id, "uid 0", NULL), 0);
+	CU_ASSERT_EQUAL(service_grant(fx.service, next_id, "uid 0", NULL), -EINVAL);
 	fx.now_sec = FX_NOW;
 }
 
@@ -665,7 +699,7 @@ static void signer_hangs(void)
 	poll = poll_for(&first, X509_get_subject_name(waits.self), &content);
 	fx_ask(&fx, &first, &pending);
 	CU_ASSERT(answered(&pending, SCEP_STATUS_PENDING));
-	CU_ASSERT_EQUAL(db_request_set_status(fx.db, pending_id("granted to"), CAR_STATUS_AUTHORIZED, "", FX_NOW, "uid 0", NULL), 0);
+	CU_ASSERT_EQUAL(service_grant(fx.service, pending_id("granted to"), "uid 0", NULL), 0);
 	view(CAR_GRANT_AUTO, false, false);
 	ask = fx_enrol(&fx, &r, "patient");
 	if (pid <= 0 || kill(pid, SIGSTOP) < 0) {
@@ -761,6 +795,7 @@ static CU_TestInfo tests[] = {
 	{ "a request to the rollover CA is issued by it, from the switch on", rollover },
 	{ "the previous CA answers polls and issues nothing", after_the_switch },
 	{ "a shadow request granted after the switch gets the new CA's certificate", shadow_across_the_switch },
+	{ "a grant that cannot come true is refused with its reason", grants_refused },
 	{ "GetCert and GetCRL", queries },
 	{ "GetCACaps, GetNextCACert and the CRL's path", statics },
 	{ "an untrusted clock signs nothing and serves the rest", untrusted },
