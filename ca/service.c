@@ -93,6 +93,8 @@ static void crl_reply(const struct view *v, const char *name, struct http_reply 
 {
 	int i;
 
+	if (!*name)
+		name = v->role[CAR_RECIPIENT_ACTIVE].crl_name; /* operation=GetCRL, as IOS's CDP has it */
 	for (i = 0; i < CAR_RECIPIENT_N_; i++)
 		if (v->role[i].cert && v->role[i].crl.der.len > 0 && strcmp(v->role[i].crl_name, name) == 0) {
 			reply_copy(reply, &v->role[i].crl.der, "application/pkix-crl");

@@ -637,6 +637,7 @@ static void statics(void)
 	CU_ASSERT_EQUAL(x509_facts_get(fx.ca, &facts, NULL), 0);
 	issue_crl_name(facts.spki_sha256, name);
 	CU_ASSERT_EQUAL(get(HTTP_OP_CRL, name, &body), 200);
+	CU_ASSERT_EQUAL(get(HTTP_OP_CRL, "", &body), 200); /* operation=GetCRL: the active key's */
 	CU_ASSERT_EQUAL(get(HTTP_OP_CRL, "0000000000000000.crl", &body), 404);
 }
 
