@@ -129,7 +129,7 @@ static void make_next(struct calendar *c)
 static int cancel_next(struct calendar *c, struct err *reterr)
 {
 	AUTO(view) struct view *v = NULL;
-	char spki[X509F_SHA256_HEX];
+	char spki[X509F_SHA256_HEX], crl_name[ISSUE_CRL_NAME_BYTES];
 	int r;
 
 	r = view_begin(c, &v, reterr);
@@ -140,7 +140,11 @@ static int cancel_next(struct calendar *c, struct err *reterr)
 	if ((r = material_remove(c->o.name, CAR_RECIPIENT_NEXT, reterr)) < 0 || (r = view_end(c, &v, reterr)) < 0)
 		return r;
 	FAULT("ca.cancel.removed");
-	return spki[0] ? signer_delete(c->o.signer, spki, reterr) : 0;
+	if (!spki[0])
+		return 0;
+	issue_crl_name(spki, crl_name);
+	r = material_crl_remove(c->o.name, crl_name, reterr);
+	return r < 0 ? r : signer_delete(c->o.signer, spki, reterr);
 }
 
 /* ---- the switch ---- */

@@ -116,5 +116,6 @@ get GetNextCACert again.p7 && cmp -s next.p7 again.p7 || fail "another rollover 
 pass "a killed front keeps its rollover CA"
 ctl ca rollover --cancel --yes=E2E >/dev/null || fail "pkictl ca rollover --cancel"
 caps_have GetNextCACert && fail "GetNextCACert is advertised after the cancel"
+[ "$(cd "$ROOT/var/lib/keyroll/ca/E2E" && echo *.crl)" = "$crl" ] || fail "the cancelled CA's CRL is still there"
 pass "the rollover CA is cancelled"
 echo "$PASSED passed, $SKIPPED skipped, 0 failed"
