@@ -84,14 +84,22 @@ static int parts_load(struct trustpoint *tp, struct parts *ret, struct err *rete
 
 /* ---- out ---- */
 
-static int poll_content(const struct trustpoint *tp, const struct parts *p, struct buf *ret, struct err *reterr)
+static int csr_load(const struct trustpoint *tp, X509_REQ **ret, struct err *reterr)
 {
 	const struct buf *der = &tp->rec.request.csr;
 	const unsigned char *at = der->data;
-	AUTO(req) X509_REQ *csr = d2i_X509_REQ(NULL, &at, (long) der->len);
 
-	if (!csr)
-		return err_from_openssl(reterr, -EBADMSG, "the stored CSR");
+	*ret = d2i_X509_REQ(NULL, &at, (long) der->len);
+	return *ret ? 0 : err_from_openssl(reterr, -EBADMSG, "the stored CSR");
+}
+
+static int poll_content(const struct trustpoint *tp, const struct parts *p, struct buf *ret, struct err *reterr)
+{
+	AUTO(req) X509_REQ *csr = NULL;
+	int r = csr_load(tp, &csr, reterr);
+
+	if (r < 0)
+		return r;
 	return scep_issuer_and_subject_build(X509_get_subject_name(p->recipient.ca), X509_REQ_get_subject_name(csr), ret);
 }
 
@@ -185,18 +193,35 @@ static int reply_open(struct trustpoint *tp, const struct exchange_result *x, co
 			       now.wall.ms / 1000, ret, reterr);
 }
 
+/* Accepted, for old CAs rewrite subjects; but somebody should know. */
+static void subject_compare(const struct trustpoint *tp, X509 *cert, X509_REQ *csr)
+{
+	char found[X509F_NAME_BYTES], wanted[X509F_NAME_BYTES];
+
+	if (X509_NAME_cmp(X509_get_subject_name(cert), X509_REQ_get_subject_name(csr)) == 0)
+		return;
+	if (x509_name_text(X509_get_subject_name(cert), found, NULL) == 0 && x509_name_text(X509_REQ_get_subject_name(csr), wanted, NULL) == 0)
+		log_line(LOG_WARNING, "%s: granted certificate: found subject '%s', asked for '%s'", tp->name, found, wanted);
+}
+
 static int granted_keep(struct trustpoint *tp, const struct parts *p, X509 *cert, struct tp_cert *ret_who, struct err *reterr)
 {
 	const struct tp_now now = agent_now(tp->agent);
 	AUTO(x509) X509 *old = NULL;
+	AUTO(req) X509_REQ *csr = NULL;
 	struct verify_want want = { .issuer = p->recipient.ca, .spki = tp->rec.request.spki, .now_sec = now.wall.ms / 1000, .trusted = now.trusted };
 	int r = tp->rec.state.id.na_sec ? bag_cert(&tp->rec.bag, &tp->rec.state.id, &old, reterr) : 0;
 
+	if (r == 0)
+		r = csr_load(tp, &csr, reterr);
 	if (r < 0)
 		return r;
 	want.old = old;
+	want.csr = csr;
 	FAULT("agent.k5-verified");
 	r = verify_granted(cert, &want, reterr);
+	if (r == 0)
+		subject_compare(tp, cert, csr);
 	return r < 0 ? r : bag_add(&tp->rec.bag, &cert, 1, ret_who, reterr);
 }
 

@@ -47,3 +47,21 @@ bool fixture_san_add(X509 *x, const char *names)
 {
 	return extension_add(x, NID_subject_alt_name, names);
 }
+
+X509_REQ *fixture_csr(EVP_PKEY *key, const char *names)
+{
+	AUTO(req) X509_REQ *csr = X509_REQ_new();
+	AUTO(ext_sk) STACK_OF(X509_EXTENSION) *exts = sk_X509_EXTENSION_new_null();
+	AUTO(ext) X509_EXTENSION *san = names ? X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names) : NULL;
+
+	if (!csr || !exts || (names && !san) || !X509_REQ_set_pubkey(csr, key))
+		return NULL;
+	if (san && !sk_X509_EXTENSION_push(exts, san))
+		return NULL;
+	if (san) {
+		(void) TAKE(san); /* the stack owns it now */
+		if (!X509_REQ_add_extensions(csr, exts))
+			return NULL;
+	}
+	return X509_REQ_sign(csr, key, EVP_sha256()) > 0 ? TAKE(csr) : NULL;
+}

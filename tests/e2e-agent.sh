@@ -124,6 +124,7 @@ case_silence() { # the overall limit of an exchange is 60 s: what is tested here
 }
 case_wrong_nonce() { bad wrong-nonce 'REPLY_REFUSED: .*[Nn]once'; }
 case_foreign_key() { bad foreign-key "REPLY_REFUSED: .*certificate for the request's key"; }
+case_extra_name() { bad extra-name 'REPLY_REFUSED: .*found subjectAltName DNS:www.example.org, wanted only names that were asked for'; }
 case_oversized_reply() { bad_after_pending oversized 'poll: PKIOperation: found a body of more than 65536 bytes'; }
 case_html_reply() { bad_after_pending html 'found text/html .*wanted application/x-pki-message \(RFC 8894 4\.3\)'; }
 case_garbage_reply() { bad_after_pending garbage 'REPLY_REFUSED: '; }

@@ -106,6 +106,53 @@ static void an_untrusted_clock_calls_nothing_expired(void)
 	CU_ASSERT_EQUAL(verify_granted(old, &want, NULL), 0);
 }
 
+static void only_names_that_were_asked_for(void)
+{
+	static const struct {
+		const char *why, *asked, *found; /* NULL: none */
+		int want;
+	} rows[] = {
+		{ "what was asked", "DNS:a.example,IP:10.0.0.1", "IP:10.0.0.1,DNS:a.example", 0 },
+		{ "less", "DNS:a.example,IP:10.0.0.1", "DNS:a.example", 0 },
+		{ "none", "DNS:a.example", NULL, 0 },
+		{ "in capitals", "DNS:a.example", "DNS:A.example", 0 },
+		{ "one more", "DNS:a.example", "DNS:a.example,DNS:b.example", -EPROTO },
+		{ "another", "DNS:a.example", "DNS:b.example", -EPROTO },
+		{ "a longer one", "DNS:a.example", "DNS:a.example.org", -EPROTO },
+		{ "another address", "IP:10.0.0.1", "IP:10.0.0.2", -EPROTO },
+		{ "of another type", "DNS:a.example", "email:a.example", -EPROTO },
+		{ "one, where none was asked for", NULL, "DNS:a.example", -EPROTO },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		AUTO(req) X509_REQ *csr = fixture_csr(key, rows[i].asked);
+		AUTO(x509) X509 *x = fixture_cert("router", key, ca, ca_key, T0, T0 + 20 * DAY, 78, false);
+		const struct verify_want want = { .issuer = ca, .spki = spki, .csr = csr, .now_sec = T0 + DAY, .trusted = true };
+		struct err e = { 0 };
+		int r;
+
+		CU_ASSERT_TRUE(csr && x && (!rows[i].found || fixture_san_add(x, rows[i].found)) && X509_sign(x, ca_key, EVP_sha256()) > 0);
+		if (!csr || !x)
+			continue;
+		r = verify_granted(x, &want, &e);
+		CU_ASSERT_EQUAL(r, rows[i].want);
+		CU_ASSERT_TRUE(r == 0 || strstr(e.text, "subjectAltName") != NULL);
+		if (r != rows[i].want)
+			(void) fprintf(stderr, "%s: found %d '%s'\n", rows[i].why, r, e.text);
+	}
+}
+
+static void two_lists_of_names_are_refused(void)
+{
+	AUTO(req) X509_REQ *csr = fixture_csr(key, "DNS:a.example");
+	AUTO(x509) X509 *x = fixture_cert("router", key, ca, ca_key, T0, T0 + 20 * DAY, 78, false);
+	const struct verify_want want = { .issuer = ca, .spki = spki, .csr = csr, .now_sec = T0 + DAY, .trusted = true };
+
+	CU_ASSERT_TRUE(csr && x && fixture_san_add(x, "DNS:a.example") && fixture_san_add(x, "DNS:a.example") && X509_sign(x, ca_key, EVP_sha256()) > 0);
+	CU_ASSERT_TRUE(x && verify_granted(x, &want, NULL) < 0);
+}
+
 static void capabilities_choose_within_the_profile(void)
 {
 	static const struct {
@@ -138,6 +185,8 @@ static void capabilities_choose_within_the_profile(void)
 }
 
 static CU_TestInfo tests[] = {
+	{ "only names that were asked for", only_names_that_were_asked_for },
+	{ "two lists of names are refused", two_lists_of_names_are_refused },
 	{ "one wrong thing is one refusal", one_wrong_thing_is_one_refusal },
 	{ "the old certificate itself is refused", the_old_one_itself_is_refused },
 	{ "an untrusted clock calls nothing expired", an_untrusted_clock_calls_nothing_expired },
