@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <jansson.h>
+#include <malloc.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +108,14 @@ static int signals_watch(struct agent *a)
 	return r;
 }
 
+/* A challenge comes as JSON, and lies in the state as part of the CSR: what jansson lets go is wiped. */
+static void json_wipe(void *p)
+{
+	if (p)
+		OPENSSL_cleanse(p, malloc_usable_size(p));
+	free(p);
+}
+
 static int run(void)
 {
 	struct agent *a = NULL;
@@ -135,6 +146,7 @@ int main(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
+	json_set_alloc_funcs(malloc, json_wipe);
 	log_open("keyrolld", o.verbose ? LOG_DEBUG : LOG_INFO);
 	r = fs_set_root(o.root, &e);
 	if (r < 0) {

@@ -6,6 +6,9 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/wait.h>
+
+#include "common/log.h"
 
 extern char **environ;
 
@@ -53,4 +56,21 @@ int child_start(char *const argv[], char *const envp[], int stdin_fd, pid_t *ret
 	}
 	(void) posix_spawnattr_destroy(&attr); /* frees only */
 	return r != 0 ? err_set(reterr, -r, "start %s: %s", argv[0], strerror(r)) : 0;
+}
+
+static int on_end(sd_event_source *s, const siginfo_t *si, void *userdata)
+{
+	(void) si;
+	(void) userdata;
+	return sd_event_source_set_floating(s, 0); /* the loop's reference was the only one */
+}
+
+void child_end(sd_event *event, pid_t pid)
+{
+	int r;
+
+	(void) kill(-pid, SIGKILL); /* it may have ended this moment */
+	r = sd_event_add_child(event, NULL, pid, WEXITED, on_end, NULL);
+	if (r < 0 && r != -ESTALE) /* the loop has ended: init reaps it */
+		(void) log_err(r, NULL, "wait for child %d", (int) pid);
 }

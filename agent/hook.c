@@ -114,7 +114,8 @@ static void run(struct trustpoint *tp, char *const argv[], char *const envp[])
 		r = sd_event_add_time_relative(tp->agent->event, &h->timeout, CLOCK_BOOTTIME, (uint64_t) tp->conf.hook_timeout_ms * 1000, 0, on_timeout,
 					       tp);
 	if (r < 0) {
-		(void) kill(-h->pid, SIGKILL); /* nobody would watch it */
+		h->child = sd_event_source_disable_unref(h->child);
+		child_end(tp->agent->event, h->pid);
 		finished(tp, false, strerror(-r));
 	}
 }
@@ -183,9 +184,9 @@ void hook_reset(struct trustpoint *tp)
 
 void hook_stop(struct trustpoint *tp)
 {
-	if (tp->hook.pid > 0)
-		(void) kill(-tp->hook.pid, SIGKILL); /* reaped by init */
 	tp->hook.child = sd_event_source_disable_unref(tp->hook.child);
+	if (tp->hook.pid > 0)
+		child_end(tp->agent->event, tp->hook.pid);
 	tp->hook.timeout = sd_event_source_disable_unref(tp->hook.timeout);
 	tp->hook.backoff = sd_event_source_disable_unref(tp->hook.backoff);
 	tp->hook.pid = 0;
