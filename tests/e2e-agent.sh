@@ -4,6 +4,8 @@
 # machine (root folder) and with a CA of its own.
 # shellcheck disable=SC2317,SC2015 # cases are called by name; fail() never fails
 set -u
+# shellcheck source=tests/keys.sh
+. "${top_srcdir:-$(dirname "$0")/..}/tests/keys.sh"
 build=$(cd "${top_builddir:-.}" && pwd)
 all=$(mktemp -d /tmp/keyroll-e2e-agent.XXXXXX)
 export KEYROLL_LIBEXECDIR=$build KEYROLL_MODULESDIR=$build/.libs
@@ -22,15 +24,8 @@ case_end() {
 	local p
 	for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done
 	for p in "${pids[@]}"; do wait "$p" 2>/dev/null; done
-	keys_purge
+	rings_purge "$root/var/lib/keyroll/keyd"
 	exit "$failed"
-}
-# The custodian's keys outlive it on purpose; a test's shall not outlive the test.
-keys_purge() {
-	local id
-	id=$(keyctl search @u keyring "keyroll:$(printf '%s' "$root/var/lib/keyroll/keyd" | sha256sum | cut -c 1-24)" 2>/dev/null) || return
-	keyctl clear "$id" 2>/dev/null
-	keyctl unlink "$id" @u 2>/dev/null
 }
 fail() { echo "FAIL: $*"; failed=1; }
 

@@ -14,8 +14,8 @@
 
 #include "common/auto_ssl.h"
 #include "common/fs.h"
-#include "common/x509facts.h"
 #include "tests/keyd_fixture.h"
+#include "tests/rings_fixture.h"
 
 static bool conf_write(const struct keyd *k, const char *conf)
 {
@@ -106,6 +106,7 @@ void keyd_signal(struct keyd *k, int sig)
 int keyd_teardown(struct keyd *k, const char *const *labels)
 {
 	struct ks *ks = NULL;
+	char path[128];
 	bool bad = false;
 	int r;
 
@@ -117,6 +118,8 @@ int keyd_teardown(struct keyd *k, const char *const *labels)
 	if (k->pid > 0)
 		(void) kill(k->pid, SIGTERM);
 	r = reap(k);
+	(void) snprintf(path, sizeof(path), "%s/var/lib/keyroll/keyd", k->root);
+	bad |= k->uid == 0 && !rings_purge(path); /* another user's @u is not ours */
 	auto_fd(&k->listen_fd);
 	return fs_remove_tree(k->root, NULL) < 0 || bad ? -1 : r;
 }
@@ -136,21 +139,17 @@ static bool ring_empty(key_serial_t ring)
 
 bool keyd_rings_empty(const struct keyd *k)
 {
-	char path[128], hash[X509F_SHA256_HEX], name[80];
-	long anchor;
+	char path[128], name[80];
+	key_serial_t anchor;
 
 	(void) snprintf(path, sizeof(path), "%s/var/lib/keyroll/keyd", k->root);
-	sha256_hex(path, strlen(path), hash);
-	(void) snprintf(name, sizeof(name), "keyroll:%.24s", hash);
-	if (keyctl_join_session_keyring(NULL) < 0 || keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_SESSION_KEYRING) < 0)
-		return false;
-	anchor = keyctl_search(KEY_SPEC_USER_KEYRING, "keyring", name, 0);
+	anchor = rings_anchor(path, name, sizeof(name));
 	for (int i = 0; anchor >= 0 && i < KS_SLOT_N_; i++) {
 		char slot[96];
 		long ring;
 
 		(void) snprintf(slot, sizeof(slot), "%s.%s", name, ks_slot_name((enum ks_slot) i));
-		ring = keyctl_search((key_serial_t) anchor, "keyring", slot, 0);
+		ring = keyctl_search(anchor, "keyring", slot, 0);
 		if (ring < 0 || !ring_empty((key_serial_t) ring))
 			return false;
 	}

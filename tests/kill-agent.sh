@@ -2,6 +2,8 @@
 # The agent dies by SIGKILL at each numbered point of an enrolment, a renewal and a rollover (KEYROLL_FAULT, built with --enable-fault-points), and is
 # started again: it ends where it would have ended without, the CA was asked for no more than it granted, and the pair that is delivered fits.
 set -u
+# shellcheck source=tests/keys.sh
+. "${top_srcdir:-$(dirname "$0")/..}/tests/keys.sh"
 build=$(cd "${top_builddir:-.}" && pwd)
 grep -q agent.k4-sent "$build/keyrolld" || { echo "keyrolld is built without --enable-fault-points"; exit 77; }
 export KEYROLL_LIBEXECDIR=$build KEYROLL_MODULESDIR=$build/.libs
@@ -31,15 +33,7 @@ gone() {
 	local p
 	for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done
 	for p in "${pids[@]}"; do wait "$p" 2>/dev/null; done
-	keys_purge
-}
-# The custodian's keys outlive it on purpose; a test's shall not outlive the test.
-# shellcheck disable=SC2317 # gone() calls it
-keys_purge() {
-	local id
-	id=$(keyctl search @u keyring "keyroll:$(printf '%s' "$root/var/lib/keyroll/keyd" | sha256sum | cut -c 1-24)" 2>/dev/null) || return
-	keyctl clear "$id" 2>/dev/null
-	keyctl unlink "$id" @u 2>/dev/null
+	rings_purge "$root/var/lib/keyroll/keyd"
 }
 
 machine() {

@@ -4,6 +4,8 @@
 # shellcheck disable=SC2034  # used by the scripts that source this
 
 set -u
+# shellcheck source=tests/keys.sh
+. "${BASH_SOURCE[0]%/*}/keys.sh"
 export LC_ALL=C KEYROLL_LIBEXECDIR
 KEYROLL_LIBEXECDIR=$(realpath "${top_builddir:-build}")
 BIN=$KEYROLL_LIBEXECDIR
@@ -69,21 +71,9 @@ until_true() {
 
 ctl() { "$BIN/pkictl/pkictl" --root="$ROOT" "$@"; }
 
-# The custodian's keys outlive it on purpose; a test's shall not outlive the test.
-purge_keyrings() {
-	local dir name id
-	for dir in "$ROOT"/var/lib/keyroll/keyd "$ROOT"/var/lib/keyroll/signer/*; do
-		[ -d "$dir" ] || continue
-		name=keyroll:$(printf '%s' "$dir" | sha256sum | cut -c 1-24)
-		id=$(keyctl search @u keyring "$name" 2>/dev/null) || continue
-		keyctl clear "$id" 2>/dev/null
-		keyctl unlink "$id" @u 2>/dev/null
-	done
-}
-
 cleanup() {
 	stop_all
-	purge_keyrings
+	rings_purge "$ROOT"/var/lib/keyroll/keyd "$ROOT"/var/lib/keyroll/signer/*
 	[ -n "${KEEP:-}" ] || rm -rf "$ROOT"
 }
 trap cleanup EXIT
