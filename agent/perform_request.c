@@ -225,6 +225,29 @@ static int granted_keep(struct trustpoint *tp, const struct parts *p, X509 *cert
 	return r < 0 ? r : bag_add(&tp->rec.bag, &cert, 1, ret_who, reterr);
 }
 
+static bool transaction_redraw(struct request *q)
+{
+	unsigned char raw[16];
+	size_t i;
+
+	if (RAND_bytes(raw, sizeof(raw)) != 1)
+		return false;
+	for (i = 0; i < sizeof(raw); i++)
+		(void) snprintf(q->transaction_id + 2 * i, 3, "%02x", raw[i]);
+	return true;
+}
+
+/* The same request would get the same certificate for ever: the next one is a new one. What was polled for is the CA's operator's to reject. */
+static void granted_refuse(struct trustpoint *tp, int r, const struct err *e)
+{
+	const struct log_fields fields = trustpoint_fields(tp);
+
+	log_event(LOG_EV_REPLY_REFUSED, &fields, "%s", err_text(e, r));
+	if (tp->work.act == TP_ACT_REQUEST && transaction_redraw(&tp->rec.request))
+		tp->dirty = true; /* on disk with the step that follows, before it leaves */
+	work_fail(tp, TP_RESULT_NO_VERDICT, r, e, doing(tp), 0);
+}
+
 static void granted(struct trustpoint *tp, const struct parts *p, X509 *cert)
 {
 	struct log_fields fields = trustpoint_fields(tp);
@@ -238,9 +261,10 @@ static void granted(struct trustpoint *tp, const struct parts *p, X509 *cert)
 		work_fail(tp, TP_RESULT_LOCAL, r, &e, doing(tp), 0);
 		return;
 	}
-	if (r < 0 || x509_facts_get(cert, &f, &e) < 0) {
-		log_event(LOG_EV_REPLY_REFUSED, &fields, "%s", err_text(&e, r));
-		work_fail(tp, TP_RESULT_NO_VERDICT, r, &e, doing(tp), 0);
+	if (r == 0)
+		r = x509_facts_get(cert, &f, &e);
+	if (r < 0) {
+		granted_refuse(tp, r, &e);
 		return;
 	}
 	fields.serial = f.serial;
@@ -263,13 +287,9 @@ static void pending(struct trustpoint *tp)
 static bool repeat_as_pkcs_req(struct trustpoint *tp, const struct scep_reply *reply)
 {
 	struct request *q = &tp->rec.request;
-	unsigned char raw[16];
-	size_t i;
 
-	if (reply->fail != SCEP_FAIL_BAD_REQUEST || tp->work.type != SCEP_TYPE_RENEWAL_REQ || RAND_bytes(raw, sizeof(raw)) != 1)
+	if (reply->fail != SCEP_FAIL_BAD_REQUEST || tp->work.type != SCEP_TYPE_RENEWAL_REQ || !transaction_redraw(q))
 		return false;
-	for (i = 0; i < sizeof(raw); i++)
-		(void) snprintf(q->transaction_id + 2 * i, 3, "%02x", raw[i]);
 	q->as_pkcs_req = true;
 	log_line(LOG_NOTICE, "%s: the CA refused RenewalReq (badRequest): the same as PKCSReq, transaction %s", tp->name, q->transaction_id);
 	drive_persist(tp);

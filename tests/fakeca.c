@@ -146,8 +146,8 @@ static void decide(struct scep_request *q, struct scep_reply_in *out, X509 **own
 	}
 	if (!s->cert && mode_is("same"))
 		s->cert = X509_dup(q->signer);
-	if (!s->cert && (mode_is("foreign-key") || mode_is("extra-name"))) { /* not remembered */
-		*owned = issue(s->csr, mode_is("foreign-key") ? ca.stranger_key : X509_REQ_get0_pubkey(s->csr), s->ca);
+	if (!s->cert && mode_is("foreign-key")) {
+		*owned = issue(s->csr, ca.stranger_key, s->ca);
 	} else {
 		if (!s->cert)
 			s->cert = issue(s->csr, X509_REQ_get0_pubkey(s->csr), s->ca);
