@@ -214,6 +214,19 @@ case_shadow_anew() { # by command, and after a cancelled rollover: the shadow's 
 	true
 }
 
+case_no_trusted_clock() { # nothing is armed and nothing is asked, which is said once; what the operator asks is refused with the reason
+	machine good
+	printf '[Agent]\nClock=auto\n' >"$root/etc/keyroll/keyrolld.conf"; agent_start
+	call Status | grep -q '"clock": "untrusted"' || { echo "this machine's clock is synchronised: nothing to see"; return; }
+	call Timers | grep -q '"timer"' && fail "a timer is armed: $(call Timers)"
+	call Enroll '{"name":"tp"}' | grep -q ClockNotTrusted || fail "Enroll by an untrusted clock"
+	kill -HUP "$agent"; await "$log" CONFIG_LOADED 40 2
+	[ "$(grep -c NON_AUTHORITATIVE_CLOCK "$log")" = 1 ] || fail "NON_AUTHORITATIVE_CLOCK is not said once"
+	[ -s "$work/ca.log" ] && fail "the CA was asked: $(<"$work/ca.log")"
+	kill "$agent"; wait "$agent"
+	printf '[Agent]\nClock=assume-valid\n' >"$root/etc/keyroll/keyrolld.conf"; agent_start; enrolled
+}
+
 case_killed() { # in the midst of a pending request: the same transaction goes on
 	local t1 t2
 	machine pending; agent_start
