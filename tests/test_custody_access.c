@@ -198,18 +198,18 @@ static long quota_bytes(void)
 /* A full quota of kernel keys is said with its numbers, takes nothing from the keys that are there. */
 static void test_quota(void)
 {
-	struct passwd *pw = getpwnam("nobody");
+	uid_t alone = 1879048192u + (uid_t) getpid(); /* the quota is a user's: nobody else may be counted */
 	struct err e = { .code = 0 };
 	struct ks *ks = NULL;
 	char label[16], limit[16], spki[KS_SPKI_HEX], first[KS_SPKI_HEX];
 	int made = 0, r = 0;
 
-	if (geteuid() != 0 || !pw || quota_bytes() > 40000) {
+	if (geteuid() != 0 || quota_bytes() > 40000) {
 		printf("(skipped: not root, or kernel.keys.maxbytes is above 40000) ");
 		return;
 	}
 	(void) snprintf(limit, sizeof(limit), "/%ld", quota_bytes()); /* fits */
-	CU_ASSERT_TRUE(keyd_setup_as(&keyd, NULL, pw->pw_uid));
+	CU_ASSERT_TRUE(keyd_setup_as(&keyd, NULL, alone));
 	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
 	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, first), 0);
 	while (r == 0 && made < 40) {
