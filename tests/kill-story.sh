@@ -29,8 +29,7 @@ killer() { # SECOND...
 	local s
 	for s in "$@"; do
 		wait_until "$(awk -v a="$T0" -v b="$s" 'BEGIN { print a + b }')"
-		kill -KILL "$(cat "$ROOT/pid/$DAEMON")" 2>/dev/null
-		echo "killed $DAEMON at $s s" >>"$ROOT/log/killer.log"
+		kill -KILL "$(cat "$ROOT/pid/$DAEMON")" && echo "killed $DAEMON at $s s" >>"$ROOT/log/killer.log"
 	done
 }
 
@@ -75,6 +74,7 @@ until_true 10 kill -HUP "$(cat "$ROOT/pid/keyrolld")"
 until_true 20 grant_pending || fail "not enrolled: $(ctl show kill 2>&1)"
 wait_until "$((SWITCH + 9))"
 until_true 8 under_second_ca || fail "the story did not end under the second CA: $(ctl show kill --json 2>&1) $(cat "$ROOT/log/killer.log" 2>/dev/null)"
+[ "$DAEMON" = none ] || [ "$(wc -l <"$ROOT/log/killer.log")" = $# ] || fail "not every one of [$*] killed a living $DAEMON"
 no_serial_twice || fail "serials: $(ctl ca list --json)"
 ! grep -h 'CERT_EXPIRED' "$ROOT"/log/keyrolld.log || fail "a certificate expired"
 echo "story with $DAEMON killed at [$*] s: same end"

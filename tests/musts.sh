@@ -11,7 +11,7 @@ while IFS='|' read -r section who what file name; do
 	file=${file# } file=${file% } name=${name# }
 	checked=$((checked + 1))
 	case $file in
-	*.c) wanted="\"$name\"" ;;
+	*.c) wanted="{ \"$name\"," ;; # registered, not only mentioned
 	*) wanted=$name ;;
 	esac
 	if [ -z "$name" ] || ! grep -qF -- "$wanted" "$tests/$file" 2>/dev/null; then
