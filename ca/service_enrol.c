@@ -295,7 +295,6 @@ void service_enrol(struct exchange *x, struct answer *a)
 	case CAR_VERDICT_REJECT:
 		rejected(&e, &d, a);
 		return;
-	case CAR_VERDICT_BUSY:
 	case CAR_VERDICT_N_:
 		break;
 	}
@@ -341,7 +340,6 @@ static void poll_decide(struct exchange *x, struct db_request *row, struct answe
 		a->status = SCEP_STATUS_PENDING;
 		return;
 	case CAR_VERDICT_REJECT:
-	case CAR_VERDICT_BUSY:
 	case CAR_VERDICT_N_:
 		break;
 	}

@@ -69,8 +69,6 @@ static struct car_decision decide_new(const struct car_policy *policy, const str
 	case CAR_GRANT_MANUAL:
 		if (facts->stored == CAR_STATUS_PENDING)
 			return say(CAR_VERDICT_PENDING, "waits for an operator");
-		if (facts->pending_full)
-			return say(CAR_VERDICT_BUSY, "too many requests are pending");
 		return say(CAR_VERDICT_PENDING, "Grant=manual");
 	case CAR_GRANT_NONE:
 	case CAR_GRANT_N_:

@@ -34,7 +34,6 @@ struct car_facts {
 	bool csr_allowed;	    /* key type, size, digest and extensions within policy */
 	bool csr_key_in_use;	    /* another subject holds a certificate with this key */
 	enum car_status stored;	    /* of the same request (DECISIONS 12) in the database */
-	bool pending_full;	    /* bound on the queue is reached */
 };
 
 enum car_verdict {
@@ -43,7 +42,6 @@ enum car_verdict {
 	CAR_VERDICT_SAME,	/* reply with the stored certificate */
 	CAR_VERDICT_PENDING,	/* store if new, reply PENDING */
 	CAR_VERDICT_REJECT,	/* reply FAILURE with `fail` */
-	CAR_VERDICT_BUSY,	/* 503 with Retry-After */
 	CAR_VERDICT_N_
 };
 

@@ -47,10 +47,7 @@ static const struct {
 	{"rejected before", &automatic, {GOOD, .stored = CAR_STATUS_REJECTED}, CAR_VERDICT_REJECT, CAR_FAIL_BAD_REQUEST},
 	{"an operator granted it", &strict, {GOOD, .stored = CAR_STATUS_AUTHORIZED}, CAR_VERDICT_GRANT, 0},
 	{"still pending", &strict, {GOOD, .stored = CAR_STATUS_PENDING}, CAR_VERDICT_PENDING, 0},
-	{"still pending though the queue is full", &strict, {GOOD, .stored = CAR_STATUS_PENDING, .pending_full = true}, CAR_VERDICT_PENDING, 0},
-	{"a new one when the queue is full", &strict, {GOOD, .pending_full = true}, CAR_VERDICT_BUSY, 0},
 	{"an expired one counts as new", &strict, {GOOD, .stored = CAR_STATUS_EXPIRED}, CAR_VERDICT_PENDING, 0},
-	{"renewals pass a full queue", &manual, {GOOD, .signer = CAR_SIGNER_ISSUED, .pending_full = true}, CAR_VERDICT_GRANT, 0},
 };
 
 static void request_table(void)

@@ -124,7 +124,6 @@ static enum tp_result answer(struct sim *sim, struct car_decision decision, bool
 	case CAR_VERDICT_REJECT:
 		sim->txn.status = CAR_STATUS_REJECTED;
 		return TP_RESULT_REJECTED;
-	case CAR_VERDICT_BUSY:
 	case CAR_VERDICT_N_:
 		break;
 	}
