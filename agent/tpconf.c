@@ -10,6 +10,7 @@
 #include "common/conf.h"
 #include "common/limits.h"
 #include "common/x509facts.h"
+#include "scep/scep.h"
 #include "keystore/ks.h"
 
 #define SECOND_MS INT64_C(1000)
@@ -161,6 +162,8 @@ static int whole_check(const char *file, const char *name, struct tpconf *c, str
 		return err_set(reterr, -EINVAL, "%s: no SubjectName= in [Trustpoint], wanted one", file);
 	if (c->allow_des && c->profile != TPCONF_PROFILE_LEGACY)
 		return err_set(reterr, -EINVAL, "%s: AllowDES=yes in [Scep], wanted only with Profile=legacy", file);
+	if (c->allow_des && scep_des_check(reterr) < 0)
+		return err_prefix(reterr, -EINVAL, "%s", file);
 	if (c->serial_number && strcmp(c->serial_number, "no") == 0) {
 		free(c->serial_number);
 		c->serial_number = NULL;

@@ -222,6 +222,8 @@ static int together(const struct ca_conf *c, struct err *reterr)
 			       c->name);
 	if (c->allow_des && c->profile != CA_PROFILE_LEGACY)
 		return err_set(reterr, -EINVAL, "%s: AllowDES=yes is for Profile=legacy only", c->name);
+	if (c->allow_des && scep_des_check(reterr) < 0)
+		return err_prefix(reterr, -EINVAL, "%s", c->name);
 	return 0;
 }
 
