@@ -242,7 +242,7 @@ case_killed() { # in the midst of a pending request: the same transaction goes o
 
 case_rollover() { # forged GetNextCACert, then the true one, then the switch at the second
 	local na late
-	ca_start forged-next 24 24; keyd_start
+	ca_start forged-next 40 40; keyd_start # long enough for a loaded machine to get there
 	trustpoint "$url" "$pin" "Jitter=no
 [Deliver]
 Hook=$work/hook
@@ -262,7 +262,7 @@ Hook=$work/hook
 	await "$log" SHADOW_INSTALL
 	na=$(date -d "$(openssl x509 -in "$(delivered)/ca.pem" -noout -enddate | cut -d= -f2)" +%s)
 	[ "$(grep -c BEGIN "$(delivered)/ca.pem")" = 2 ] || fail "the next CA is not in the bundle"
-	await "$log" SHADOW_ACTIVATED
+	await "$log" SHADOW_ACTIVATED 60
 	late=$(awk -v t="$(stat -c %.9Z "$(delivered)")" -v na="$na" 'BEGIN { printf "%d", (t - na) * 1000 }')
 	echo "link switched $late ms after notAfter (the file system's clock lags by up to 10 ms)"
 	[ "$late" -ge -10 ] && [ "$late" -le 500 ] || fail "the switch was $late ms after notAfter"

@@ -8,7 +8,7 @@ shift
 src=${top_srcdir:-$(cd "$(dirname "$0")/.." && pwd)}
 top_srcdir=$src
 export top_srcdir
-[ $# -gt 0 ] || set -- tests/fuzz/fuzz_*
+[ $# -gt 0 ] || set -- tests/fuzz/fuzz_* tests/fuzz_*
 ran=0 bad=0
 mkdir -p fuzz-findings
 

@@ -8,7 +8,8 @@ build=$(cd "${top_builddir:-.}" && pwd)
 grep -q agent.k4-sent "$build/keyrolld" || { echo "keyrolld is built without --enable-fault-points"; exit 77; }
 export KEYROLL_LIBEXECDIR=$build KEYROLL_MODULESDIR=$build/.libs
 all=$(mktemp -d /tmp/keyroll-kill-agent.XXXXXX)
-AT_ONCE=4
+AT_ONCE=${AT_ONCE:-6}
+LIFE_SEC=24 # of the CA's certificate and of the agent's: a loaded machine must enrol and take its shadow within
 POINTS="agent.k0-decided agent.before-persist agent.persisted agent.k2-key-stored agent.k3-before-send agent.k4-sent agent.k5-verified agent.k6-granted-stored
 	agent.k7-generation-filled agent.k8-before-switch agent.k8-switched agent.k9-before-promote agent.k10-retired fs.temp fs.synced fs.renamed fs.link-made
 	fs.link-switched"
@@ -42,7 +43,7 @@ machine() {
 	mkdir -p "$root/etc/keyroll/trustpoints" "$root/run/keyroll" "$root/var/lib/keyroll" "$work/ca"
 	printf '[Agent]\nClock=assume-valid\n' >"$root/etc/keyroll/keyrolld.conf"
 	echo next >"$work/ca/mode"
-	"$build/tests/fakeca" "$work/ca" 14 14 2>"$work/ca.log" & pids+=("$!")
+	"$build/tests/fakeca" "$work/ca" "$LIFE_SEC" "$LIFE_SEC" 2>"$work/ca.log" & pids+=("$!")
 	"$build/keyroll-keyd" --root="$root" >"$work/keyd.log" 2>&1 & pids+=("$!")
 	await_file "$work/ca/url" && await_file "$root/run/keyroll/keyd.sock" || return 1
 	cat >"$root/etc/keyroll/trustpoints/tp.conf" <<-CONF
@@ -70,7 +71,7 @@ one() {
 	KEYROLL_FAULT=$1 "$build/keyrolld" --root="$root" --verbose >"$work/agent.log" 2>&1 & local first=$!
 	pids+=("$first")
 	# the first agent ends by its fault or, if that hit never comes, rolls over by itself
-	(await "$work/agent.log" SHADOW_ACTIVATED 60 && kill "$first") & pids+=("$!")
+	(await "$work/agent.log" SHADOW_ACTIVATED 60; kill "$first" 2>/dev/null) & pids+=("$!")
 	wait "$first" 2>/dev/null
 	if ! grep -q SHADOW_ACTIVATED "$work/agent.log"; then
 		echo "died at $1" >>"$work/died"
