@@ -21,14 +21,14 @@ Clock=assume-valid"
 
 wait_until() { # EPOCH-SECONDS, with a fraction
 	local left
-	left=$(awk -v t="$1" -v n="$(date +%s.%N)" 'BEGIN { d = t - n; print (d > 0 ? d : 0.001) }')
+	left=$(awk -v t="$1" -v n="$(date +%s.%N)" 'BEGIN { d = t - n; printf "%.3f", d > 0 ? d : 0.001 }')
 	read -rt "$left" <> <(:)
 }
 
 killer() { # SECOND...
 	local s
 	for s in "$@"; do
-		wait_until "$(awk -v a="$T0" -v b="$s" 'BEGIN { print a + b }')"
+		wait_until "$(awk -v a="$T0" -v b="$s" 'BEGIN { printf "%.3f", a + b }')"
 		kill -KILL "$(cat "$ROOT/pid/$DAEMON")" && echo "killed $DAEMON at $s s" >>"$ROOT/log/killer.log"
 	done
 }
