@@ -21,7 +21,7 @@ Clock=assume-valid"
 
 wait_until() { # EPOCH-SECONDS, with a fraction
 	local left
-	left=$(awk -v t="$1" -v n="$(date +%s.%N)" 'BEGIN { d = t - n; printf "%.3f", d > 0 ? d : 0.001 }')
+	left=$(awk -v t="$1" -v n="$(date +%s.%N)" 'BEGIN { d = t - n; printf "%.3f", (d > 0 ? d : 0.001) }')
 	read -rt "$left" <> <(:)
 }
 
