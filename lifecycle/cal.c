@@ -134,12 +134,35 @@ static void look(const struct cal_policy *policy, struct cal_state *s, const str
 	emit(actions, act);
 }
 
-static void done_failed(struct cal_state *s, enum cal_act act, const struct tp_now *now)
+/* When the failed action should have been done: a CRL before its nextUpdate, all else before the CA ends. */
+static int64_t deadline_ms(const struct cal_policy *policy, const struct cal_state *s, enum cal_act act)
 {
-	int64_t period = act == CAL_ACT_SWITCH ? TIMER_SECOND_MS : TIMER_MINUTE_MS;
+	if (act == CAL_ACT_MAKE_CRL)
+		return s->crl_due.ms + policy->crl_lifetime_ms / 2;
+	if (act == CAL_ACT_MAKE_NEXT_CRL)
+		return s->next_crl_due.ms + policy->crl_lifetime_ms / 2;
+	return end_ms(&s->ca);
+}
 
+/* A sixteenth of the time left, at most a minute and growing as CONNECT RETRY does: a short-lived CA must not end between two tries. What
+ * is late, as a switch always is, is tried after 1 s, 2 s ... 1 min. */
+static int64_t retry_ms(const struct cal_policy *policy, const struct cal_state *s, enum cal_act act, int64_t now)
+{
+	int64_t left = deadline_ms(policy, s, act) - now, period = left / 16;
+
+	if (act == CAL_ACT_SWITCH || left <= 0)
+		return timer_interval_ms(TIMER_SECOND_MS, s->failures, 16 * TIMER_MINUTE_MS);
+	if (period > TIMER_MINUTE_MS)
+		period = TIMER_MINUTE_MS;
+	if (period < TIMER_SECOND_MS)
+		period = TIMER_SECOND_MS;
+	return timer_interval_ms(period, s->failures, left);
+}
+
+static void done_failed(const struct cal_policy *policy, struct cal_state *s, enum cal_act act, const struct tp_now *now)
+{
 	s->failed = act;
-	s->retry_at.ms = now->boot.ms + timer_interval_ms(period, s->failures, 16 * 60 * period);
+	s->retry_at.ms = now->boot.ms + retry_ms(policy, s, act, now->wall.ms);
 	if (s->failures < UINT32_MAX)
 		s->failures++;
 }
@@ -190,7 +213,7 @@ static void done(const struct cal_policy *policy, struct cal_state *s, const str
 		return;
 	s->busy = CAL_ACT_NONE;
 	if (!event->ok) {
-		done_failed(s, event->act, now);
+		done_failed(policy, s, event->act, now);
 		return;
 	}
 	if (s->failed == event->act) {

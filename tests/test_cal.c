@@ -214,6 +214,36 @@ static void a_failed_switch_is_repeated_fast(void)
 	CU_ASSERT_EQUAL(b.cal.failures, 0);
 }
 
+/* The signer was killed while it made the key of a CA that has seconds left. */
+static void a_short_lived_ca_is_not_outlived_by_its_retry(void)
+{
+	static const struct { int64_t overlap_sec, want_ms[5]; } rows[] = {
+		{15, {1000, 1000, 1000, 1000, 1000}},
+		{160, {10000, 9375, 8789, 8239, 7724}}, /* a sixteenth of what is left, each time */
+		{90 * DAY_SEC, {60000, 120000, 240000, 480000, 960000}},
+	};
+
+	for (size_t i = 0; i < N(rows); i++) {
+		struct bench b = bench_new();
+
+		b.policy.overlap_ms = rows[i].overlap_sec * TIMER_SECOND_MS;
+		b.cal.crl_due.ms = b.cal.sweep_due.ms = INT64_MAX / 2;
+		b.policy.crl_lifetime_ms = b.policy.request_lifetime_ms = INT64_MAX / 4;
+		b.now.wall.ms = b.cal.ca.na_sec * TIMER_SECOND_MS - b.policy.overlap_ms;
+		(void)kind(&b, CAL_EV_TICK);
+		for (size_t k = 0; k < N(rows[i].want_ms); k++) {
+			CU_ASSERT_EQUAL(b.cal.busy, CAL_ACT_MAKE_NEXT);
+			IS(ends(&b, false), "");
+			CU_ASSERT_EQUAL(b.cal.retry_at.ms - b.now.boot.ms, rows[i].want_ms[k]);
+			b.now.wall.ms += rows[i].want_ms[k];
+			b.now.boot.ms += rows[i].want_ms[k];
+			(void)kind(&b, CAL_EV_TICK);
+		}
+		(void)ends(&b, true);
+		CU_ASSERT_NOT_EQUAL(b.cal.next.na_sec, 0);
+	}
+}
+
 /* A disk that takes no CRL neither holds up the switch nor is hammered; a key that cannot be made does not starve the CRL. */
 static void a_failure_holds_up_nothing_else(void)
 {
@@ -227,9 +257,9 @@ static void a_failure_holds_up_nothing_else(void)
 			(void)pass_to_next(&b);
 		(void)ends(&b, false);
 	}
-	CU_ASSERT_EQUAL(b.cal.retry_at.ms - b.now.boot.ms, TIMER_HOUR_MS);
+	CU_ASSERT_EQUAL(b.cal.retry_at.ms - b.now.boot.ms, TIMER_MINUTE_MS);
 	pass_to_day(&b, 730);
-	IS(kind(&b, CAL_EV_TICK), "switch");
+	IS(kind(&b, CAL_EV_TICK), "expire-requests switch");
 
 	b = quiet_on(640.1);
 	(void)kind(&b, CAL_EV_TICK);
@@ -333,6 +363,7 @@ static CU_TestInfo tests[] = {
 	{"a rollover by hand, and its cancellation", rollover_by_hand_and_its_cancellation},
 	{"without a successor the end does not spin", without_a_successor_the_end_does_not_spin},
 	{"a failed switch is repeated fast", a_failed_switch_is_repeated_fast},
+	{"a short-lived CA is not outlived by its retry", a_short_lived_ca_is_not_outlived_by_its_retry},
 	{"a failure holds up nothing else", a_failure_holds_up_nothing_else},
 	{"an untrusted clock does nothing, and forgets no wish", an_untrusted_clock_does_nothing},
 	{"before its certificate there is nothing", before_its_certificate_there_is_nothing},
