@@ -10,8 +10,8 @@
 #include "common/conf.h"
 #include "common/limits.h"
 #include "common/x509facts.h"
-#include "scep/scep.h"
 #include "keystore/ks.h"
+#include "scep/scep.h"
 
 #define SECOND_MS INT64_C(1000)
 #define HOUR_MS (3600 * SECOND_MS)
