@@ -28,6 +28,11 @@ int64_t clk_boot_ms(void)
 	return clock_ms(CLOCK_BOOTTIME);
 }
 
+bool clk_synchronised(int state, int status)
+{
+	return state >= 0 && state != TIME_ERROR && !(status & STA_UNSYNC);
+}
+
 bool clk_trusted(enum clk_policy policy)
 {
 	struct timex status = { .modes = 0 };
@@ -36,7 +41,7 @@ bool clk_trusted(enum clk_policy policy)
 	if (policy == CLK_POLICY_ASSUME_VALID)
 		return true;
 	state = adjtimex(&status);
-	return state >= 0 && state != TIME_ERROR && !(status.status & STA_UNSYNC);
+	return clk_synchronised(state, status.status);
 }
 
 const char *clk_rfc3339(int64_t wall_sec, char out[CLK_RFC3339_BYTES])

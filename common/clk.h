@@ -11,6 +11,8 @@ int64_t clk_boot_ms(void); /* CLOCK_BOOTTIME, milliseconds since boot, suspend i
 
 enum clk_policy { CLK_POLICY_AUTO, CLK_POLICY_ASSUME_VALID, CLK_POLICY_N_ };
 
+/* Whether what adjtimex(2) returned and its status say that the kernel's clock is kept in step by NTP. */
+bool clk_synchronised(int state, int status);
 /* Whether certificates may be judged by the wall clock now: always under assume-valid, else when the kernel
  * says that it is synchronised (adjtimex(2): state not TIME_ERROR and STA_UNSYNC clear). */
 bool clk_trusted(enum clk_policy policy);

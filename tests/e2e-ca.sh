@@ -8,6 +8,7 @@ set -u
 export PATH=$PATH:/usr/sbin
 SKIPPED=0
 skip() {
+	[ -z "${NOTHING_SKIPPED:-}" ] || fail "not installed: $*"
 	echo "skipped: $*"
 	SKIPPED=$((SKIPPED + 1))
 }

@@ -54,6 +54,15 @@ no_serial_twice() {
 	ctl ca list --json | jq -e '[.certificates[].serial] | length > 3 and length == (unique | length)' >/dev/null
 }
 
+# Whatever the CA has issued has come to use here. A kill of the agent itself may swallow the line that tells of it.
+nothing_lost() {
+	local serial lost=0
+	for serial in $(ctl ca list --json | jq -er '.certificates[].serial'); do
+		grep -qi "certificate $serial of\|shadow.*$serial" "$ROOT/log/keyrolld.log" || lost=$((lost + 1))
+	done
+	[ "$lost" -le "$([ "$DAEMON" = keyrolld ] && echo $# || echo 0)" ]
+}
+
 T0=$(date +%s.%N)
 init_ca KILL "$CA_CONF"
 [ "$DAEMON" = signer ] || supervise signer "$BIN/keyroll-signer" --root="$ROOT" KILL
@@ -80,6 +89,8 @@ until_true 20 grant_pending || fail "not enrolled: $(ctl show kill 2>&1)"
 wait_until "$((SWITCH + 9))"
 until_true 8 under_second_ca || fail "the story did not end under the second CA: $(ctl show kill --json 2>&1) $(cat "$ROOT/log/killer.log" 2>/dev/null)"
 [ "$DAEMON" = none ] || [ "$(wc -l <"$ROOT/log/killer.log")" = $# ] || fail "not every one of [$*] killed a living $DAEMON"
+nothing_lost "$@" || fail "a certificate was issued and never came to use: $(ctl ca list)"
 no_serial_twice || fail "serials: $(ctl ca list --json)"
+[ -s "$ROOT/log/keyrolld.log" ] || fail "the agent has logged nothing"
 ! grep -h 'CERT_EXPIRED' "$ROOT"/log/keyrolld.log || fail "a certificate expired"
 echo "story with $DAEMON killed at [$*] s: same end"

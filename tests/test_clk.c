@@ -59,11 +59,18 @@ static void other_text_is_refused(void)
 
 static void assume_valid_trusts_and_auto_asks_the_kernel(void)
 {
+	static const struct { int state, status; bool trusted; } rows[] = {
+		{ TIME_OK, STA_PLL, true }, { TIME_INS, 0, true },          { TIME_DEL, STA_PLL, true },
+		{ TIME_OOP, 0, true },      { TIME_WAIT, STA_INS, true },   { TIME_ERROR, 0, false },
+		{ -1, 0, false },           { TIME_OK, STA_UNSYNC, false }, { TIME_ERROR, STA_UNSYNC | STA_PLL, false },
+	};
 	struct timex t = { .modes = 0 };
 	int state = adjtimex(&t);
 
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		CU_ASSERT_EQUAL(clk_synchronised(rows[i].state, rows[i].status), rows[i].trusted);
 	CU_ASSERT(clk_trusted(CLK_POLICY_ASSUME_VALID));
-	CU_ASSERT_EQUAL(clk_trusted(CLK_POLICY_AUTO), state >= 0 && state != TIME_ERROR && !(t.status & STA_UNSYNC));
+	CU_ASSERT_EQUAL(clk_trusted(CLK_POLICY_AUTO), clk_synchronised(state, t.status));
 }
 
 static void boot_time_does_not_go_back(void)

@@ -469,6 +469,8 @@ static void ca_is_trusted_only_by_pin_or_by_a_typed_yes(void)
 		}
 		r = run_line(rows[i].line, &rows[i].terminal);
 		daemon_stop();
+		if (r.code == CLI_OK && strstr(rows[i].line, "--json") && (r.out[0] != '{' || !strstr(r.out, "\"sha256\":\"" FP "\"")))
+			CU_FAIL("what was trusted is not told in JSON");
 		if (r.code != rows[i].code || !strstr(r.err, rows[i].err) ||
 		    (strstr(t.asked, "Authenticate {\"fingerprint\":\"" FP "\",\"name\":\"a\"}") != NULL) != rows[i].trusted) {
 			CU_FAIL("other trust");

@@ -279,6 +279,10 @@ static const struct golden goldens[] = {
 	  "", "Status {}\n"
 	  "Renew {\"name\":\"eap\"}\n"
 	  "Renew {\"name\":\"ipsec\"}\n" },
+	{ "renew e* --json=short", enrolment, 0,
+	  "{\"trustpoints\":[{\"name\":\"eap\",\"status\":\"enrolled\",\"operation\":\"none\",\"stage\":\"idle\",\"polls\":0,\"failures\":0,\"enrollment_url\":\"http://172.16.1.1\",\"key_label\":\"eap-RSA\",\"protection\":\"keyring\",\"at_rest\":\"file\",\"bits\":3072,\"ca\":{\"serial\":\"1\",\"subject\":\"CN=RootCA,O=Example\",\"issuer\":\"CN=RootCA,O=Example\",\"not_before\":\"2026-01-01T00:00:00Z\",\"not_after\":\"2028-01-01T00:00:00Z\",\"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\",\"spki\":\"ca7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"},\"id\":{\"serial\":\"A1\",\"subject\":\"CN=spoke-1,OU=CVO\",\"issuer\":\"CN=RootCA,O=Example\",\"not_before\":\"2026-07-01T00:00:00Z\",\"not_after\":\"2027-07-01T00:00:00Z\",\"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\",\"spki\":\"ca7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"},\"generation\":4,\"next_timer\":{\"timer\":\"RENEW\",\"trustpoint\":\"eap\",\"at\":\"2026-12-05T18:40:00Z\",\"left_ms\":1053449000,\"exact\":false,\"why\":\"80 % of 365 d\",\"if_missed\":\"-\"}}]}\n",
+	  "", "Status {}\n"
+	  "Renew {\"name\":\"eap\"}\n" },
 	{ "renew x", enrolment, 1,
 	  "",
 	  "pkictl: no trustpoint x\n"
@@ -361,6 +365,9 @@ static const struct golden goldens[] = {
 	  "ID  STATUS   KIND      SUBJECT            FINGERPRINT  FROM       RECEIVED             SERIAL, WHY\n"
 	  "7   granted  rollover  CN=spoke-1,OU=CVO  0A1B2C3D     192.0.2.7  2026-11-23 14:00:00  A1\n",
 	  "", "Grant {\"ids\":[7,12]}\n" },
+	{ "ca grant 7 12 --json=short", server, 0,
+	  "{\"requests\":[{\"id\":7,\"status\":\"granted\",\"subject\":\"CN=spoke-1,OU=CVO\",\"fingerprint\":\"0A1B2C3D\",\"transaction\":\"9f3c\",\"address\":\"192.0.2.7\",\"received\":\"2026-11-23T14:00:00Z\",\"renewal\":true,\"rollover\":true,\"serial\":\"A1\"}]}\n",
+	  "", "Grant {\"ids\":[7,12]}\n" },
 	{ "ca grant --all", server, 0,
 	  "ID  STATUS   KIND      SUBJECT            FINGERPRINT  FROM       RECEIVED             SERIAL, WHY\n"
 	  "7   granted  rollover  CN=spoke-1,OU=CVO  0A1B2C3D     192.0.2.7  2026-11-23 14:00:00  A1\n",
@@ -372,6 +379,9 @@ static const struct golden goldens[] = {
 	{ "ca reject 7 --reason=unknown", server, 0,
 	  "No requests.\n",
 	  "", "Reject {\"ids\":[7],\"reason\":\"unknown\"}\n" },
+	{ "ca reject 7 --json=short", server, 0,
+	  "{\"requests\":[]}\n",
+	  "", "Reject {\"ids\":[7]}\n" },
 	{ "ca reject --all", server, 0,
 	  "No requests.\n",
 	  "", "Reject {\"all\":true}\n" },

@@ -1,5 +1,6 @@
 /* Opening a reply, and what GetCACert and GetNextCACert bring: from one good message, exactly one thing is broken. */
 #include <errno.h>
+#include <openssl/cms.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -216,6 +217,68 @@ static void reply_attributes_must_be_as_the_rfc_has_them(void)
 	}
 }
 
+static void each_reply_attribute_stands_once_in_its_type(void)
+{
+	size_t i;
+
+	for (i = 0; i < N_BASE; i++) {
+		AUTO(buf) struct buf twice = BUF_EMPTY;
+		AUTO(buf) struct buf retagged = BUF_EMPTY;
+		struct attr attrs[N_BASE + 1];
+		char why[32];
+
+		memcpy(attrs, base, sizeof(base));
+		attrs[N_BASE] = base[i];
+		(void) snprintf(why, sizeof(why), "attribute %zu twice", i); /* fits, as below */
+		CU_ASSERT_EQUAL(reply_with(attrs, N_BASE + 1, NULL, 0, &twice), 0);
+		refused(why, &twice, &fx.want, -EBADMSG, "twice");
+		attrs[i].tag = base[i].tag == DER_OCTETS ? DER_PRINTABLE : DER_OCTETS;
+		(void) snprintf(why, sizeof(why), "attribute %zu of another type", i);
+		CU_ASSERT_EQUAL(reply_with(attrs, N_BASE, NULL, 0, &retagged), 0);
+		refused(why, &retagged, &fx.want, -EBADMSG, "of type");
+	}
+}
+
+/* The same good envelope under other types: nothing else is wrong with it. */
+static void only_a_cert_rep_is_a_reply(void)
+{
+	static const struct {
+		struct attr type;
+		int code;
+	} rows[] = {
+		{ TEXT(OID_MESSAGE_TYPE, "3"), 0 },       { TEXT(OID_MESSAGE_TYPE, "17"), -EPROTO }, { TEXT(OID_MESSAGE_TYPE, "19"), -EPROTO },
+		{ TEXT(OID_MESSAGE_TYPE, "20"), -EPROTO }, { TEXT(OID_MESSAGE_TYPE, "21"), -EPROTO }, { TEXT(OID_MESSAGE_TYPE, "22"), -EPROTO },
+	};
+	AUTO(buf) struct buf good = BUF_EMPTY;
+	struct shape_signed s;
+	struct der at;
+	size_t i;
+
+	CU_ASSERT_EQUAL(scep_reply_build(&fx.reply, &good, NULL), 0);
+	at = (struct der){ .at = good.data, .left = good.len };
+	CU_ASSERT_EQUAL(shape_message(&at, &s, NULL), 0);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		AUTO(buf) struct buf der = BUF_EMPTY;
+		struct attr attrs[N_BASE];
+		struct scep_reply r = { 0 };
+		struct err e = { 0 };
+		int rc;
+
+		memcpy(attrs, base, sizeof(base));
+		attrs[0] = rows[i].type;
+		attrs[1] = (struct attr) TEXT(OID_PKI_STATUS, "0");
+		attrs[2].oid = 0;
+		CU_ASSERT_EQUAL(reply_with(attrs, N_BASE, s.content.at, s.content.left, &der), 0);
+		rc = scep_reply_open(der.data, der.len, &fx.want, FX_NOW, &r, &e);
+		if (rc != rows[i].code || (rc < 0 && !strstr(e.text, "wanted CertRep")))
+			printf("\n    type %s: %d \"%s\"\n", rows[i].type.data, rc, e.text);
+		CU_ASSERT_EQUAL(rc, rows[i].code);
+		CU_ASSERT_EQUAL(r.cert != NULL, rc == 0);
+		CU_ASSERT_TRUE(rc == 0 || strstr(e.text, "wanted CertRep"));
+		scep_reply_clear(&r);
+	}
+}
+
 static void failure_content_is_absent_empty_or_one_byte(void)
 {
 	AUTO(buf) struct buf der = BUF_EMPTY;
@@ -403,6 +466,65 @@ static void next_ca_may_come_as_signed_data(void)
 	CU_ASSERT_EQUAL(shape.n_certs, 1);
 }
 
+/* OpenSSL says there what the content is; we send id-data. */
+static int signed_as_signed_data(const struct buf *bag, struct buf *ret)
+{
+	const unsigned flags = CMS_BINARY | CMS_NOSMIMECAP;
+	CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, flags | CMS_PARTIAL);
+	BIO *content = BIO_new_mem_buf(bag->data, (int) bag->len);
+	unsigned char *der = NULL;
+	int len = -1;
+
+	if (cms && content && CMS_set1_eContentType(cms, OBJ_nid2obj(NID_pkcs7_signed)) == 1 &&
+	    CMS_add1_signer(cms, fx.ca, fx.ca_key, EVP_sha256(), flags) && CMS_final(cms, content, NULL, flags) == 1)
+		len = i2d_CMS_ContentInfo(cms, &der);
+	len = len > 0 ? buf_set(ret, der, (size_t) len) : -1;
+	OPENSSL_free(der);
+	BIO_free(content);
+	CMS_ContentInfo_free(cms);
+	return len;
+}
+
+static void next_ca_may_come_under_id_signed_data(void)
+{
+	AUTO(buf) struct buf bag = BUF_EMPTY;
+	AUTO(buf) struct buf body = BUF_EMPTY;
+	AUTO(x509) X509 *next = NULL;
+	struct err e = { 0 };
+
+	CU_ASSERT_EQUAL(bag_build(&fx.next, 1, NULL, &bag, NULL), 0);
+	CU_ASSERT_EQUAL(signed_as_signed_data(&bag, &body), 0);
+	CU_ASSERT_EQUAL(scep_next_ca_open(body.data, body.len, fx.ca, &scep_policy_default, &next, &e), 0);
+	CU_ASSERT_STRING_EQUAL(e.text, "");
+	CU_ASSERT_EQUAL(next ? X509_cmp(next, fx.next) : -1, 0);
+}
+
+static void certs_only_has_neither_content_nor_signer(void)
+{
+	static const struct {
+		const char *why, *path;
+		const void *bytes;
+		size_t len;
+	} twins[] = {
+		{ "content", "1.0.2", "\xa0\x02\x04\x00", 4 },
+		{ "a signer", "1.0.4", "\x30\x00", 2 },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(twins) / sizeof(twins[0]); i++) {
+		AUTO(buf) struct buf bag = BUF_EMPTY;
+		AUTO(buf) struct buf body = BUF_EMPTY;
+		struct sign_in in = { .signer = fx.ca, .key = fx.ca_key, .digest = SCEP_DIGEST_SHA256 };
+
+		CU_ASSERT_EQUAL(bag_build(&fx.next, 1, NULL, &bag, NULL), 0);
+		CU_ASSERT_EQUAL(edit_at(&bag, twins[i].path, EDIT_APPEND, twins[i].bytes, twins[i].len, &bag), 0);
+		in.content = bag.data;
+		in.content_len = bag.len;
+		CU_ASSERT_EQUAL(signed_build(&in, &body, NULL), 0);
+		next_refused(twins[i].why, &body, -EBADMSG, "certs-only");
+	}
+}
+
 /* ---- GetCACert ---- */
 
 static void ca_refused(const char *why, X509 *const *certs, size_t n, const char *pin, int code, const char *words)
@@ -517,6 +639,8 @@ static CU_TestInfo tests[] = {
 	{ "weak algorithms are refused", weak_algorithms_are_refused },
 	{ "CRL and certificate do not stand in for each other", crl_and_certificate_do_not_stand_in_for_each_other },
 	{ "reply attributes must be as the RFC has them", reply_attributes_must_be_as_the_rfc_has_them },
+	{ "each reply attribute stands once, in its type", each_reply_attribute_stands_once_in_its_type },
+	{ "only a CertRep is a reply", only_a_cert_rep_is_a_reply },
 	{ "a FAILURE's content is absent, empty or one byte", failure_content_is_absent_empty_or_one_byte },
 	{ "FAILURE and PENDING omit the envelope", failure_and_pending_omit_the_envelope },
 	{ "failInfoText is made printable", fail_text_is_made_printable },
@@ -524,6 +648,8 @@ static CU_TestInfo tests[] = {
 	{ "an injected outer certificate is ignored", an_injected_outer_certificate_is_ignored },
 	{ "the next CA must be a successor", next_ca_must_be_a_successor },
 	{ "the next CA may come as SignedData", next_ca_may_come_as_signed_data },
+	{ "the next CA may come under id-signedData", next_ca_may_come_under_id_signed_data },
+	{ "certs-only has neither content nor signer", certs_only_has_neither_content_nor_signer },
 	{ "the CA must have the pinned fingerprint", ca_must_have_the_pinned_fingerprint },
 	{ "roles are told by key usage", roles_are_told_by_key_usage },
 	{ "intermediates are walked down, roots above passed over", intermediates_are_walked_down_and_roots_above_passed_over },

@@ -374,10 +374,10 @@ verdict() {
 	echo "  handshakes          $handshakes, one every 100 ms, each verified against the delivered ca.pem"
 	echo "  failed              $failed"
 	echo "  needed tolerance    $tolerated (one second, at the CA's end)"
-	echo "  link switched       ${SWITCHED_MS:-never} ms after the CA's notAfter"
-	echo "  new serial served   ${SERVED_MS:-never} ms after it"
+	echo "  link switched       ${SWITCHED_MS:-never} ms after the CA's notAfter (on a machine at rest: at most 50)"
+	echo "  new serial served   ${SERVED_MS:-never} ms after it (at rest: at most 250)"
 	echo "  longest handshake   $longest ms; left out for want of time: $late"
-	echo "  certificates        ${#SERIALS[@]}, each with a key of its own, under two CA certificates"
+	echo "  certificates        ${#SERIALS[@]}, each with a key of its own"
 	if [ -n "$why" ]; then
 		echo "${RED}${BOLD}FAILED$PLAIN"
 		return 1
