@@ -1,0 +1,124 @@
+/* Finding, loading, promoting, deleting and listing keys: what the loop answers at once. */
+#include <errno.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "keystore/custody_server_internal.h"
+
+int keys_find(const struct server *s, const struct client *c, const struct custody_msg *m, struct vault_key **ret, struct err *reterr)
+{
+	struct vault_key *k = NULL;
+
+	if (m->spki[0] != '\0')
+		k = vault_find_spki(s->vault, m->label, m->spki);
+	else if (m->slot < KS_SLOT_N_)
+		k = vault_find(s->vault, m->label, (enum ks_slot) m->slot);
+	if (!k)
+		return err_set(reterr, -ENOKEY, "there is no key %s%s", m->label, m->spki[0] != '\0' ? " with that public key" : " in that slot");
+	if (!peer_may_use(&c->peer, k))
+		return err_set(reterr, -EACCES, "user %u may not use key %s", (unsigned) c->peer.uid, m->label);
+	*ret = k;
+	return 0;
+}
+
+int keys_recover(struct server *s, struct vault_key *k, struct err *reterr)
+{
+	int r = vault_restore(s->vault, k, reterr);
+
+	if (r == 0) {
+		log_line(LOG_WARNING, "key %s was gone from its keyring and is restored", k->label);
+		return 0;
+	}
+	log_event(LOG_EV_KEY_REFUSED, NULL, "key %s is lost: %s", k->label, err_text(reterr, r));
+	if (r == -ENODATA && vault_delete(s->vault, k, NULL) < 0)
+		log_line(LOG_WARNING, "key %s still has its slot", k->label);
+	return -ENOKEY;
+}
+
+int keys_load(struct server *s, struct client *c, const struct custody_msg *m, struct err *reterr)
+{
+	AUTO(custody_msg) struct custody_msg reply = { .op = m->op, .id = m->id, .body = BUF_EMPTY };
+	struct vault_key *k = NULL;
+	int r = keys_find(s, c, m, &k, reterr);
+
+	if (r == 0 && k->material.serial == 0)
+		r = keys_recover(s, k, reterr);
+	if (r < 0)
+		return r;
+	reply.slot = (uint8_t) k->slot;
+	reply.protection = (uint8_t) k->protection;
+	reply.number = (uint32_t) k->material.bits;
+	strcpy(reply.label, k->label);
+	strcpy(reply.spki, k->spki);
+	strcpy(reply.name, vault_at_rest(s->vault));
+	r = buf_set(&reply.body, k->spki_der.data, k->spki_der.len);
+	if (r < 0)
+		return r;
+	client_reply(c, &reply);
+	return 1;
+}
+
+int keys_promote(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr)
+{
+	struct vault_key *k = vault_find_spki(s->vault, m->label, m->spki);
+	bool moves;
+	int r;
+
+	if (!k)
+		return err_set(reterr, -ENOKEY, "there is no key %s with that public key", m->label);
+	if (!peer_may_own(&c->peer, k))
+		return err_set(reterr, -EACCES, "user %u may not promote key %s", (unsigned) c->peer.uid, m->label);
+	moves = k->slot != KS_SLOT_ACTIVE;
+	r = vault_promote(s->vault, k, reterr);
+	if (r == 0 && moves)
+		log_event(LOG_EV_KEY_PROMOTED, NULL, "key %s# is now %s", k->label, k->label);
+	return r;
+}
+
+static int delete_one(struct server *s, const struct client *c, struct vault_key *k, struct err *reterr)
+{
+	AUTO(vault_key) struct vault_key *held = vault_key_ref(k); /* for the log, after the vault has let it go */
+	enum ks_slot slot = k->slot;
+	int r;
+
+	if (!peer_may_own(&c->peer, k))
+		return err_set(reterr, -EACCES, "user %u may not delete key %s", (unsigned) c->peer.uid, k->label);
+	r = vault_delete(s->vault, k, reterr);
+	if (r == 0)
+		log_event(LOG_EV_KEY_DELETED, NULL, "key %s, slot %s", held->label, ks_slot_name(slot));
+	return r;
+}
+
+int keys_delete(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr)
+{
+	struct vault_key *k;
+	int r = 0;
+
+	if (m->spki[0] != '\0') {
+		k = vault_find_spki(s->vault, m->label, m->spki);
+		return k ? delete_one(s, c, k, reterr) : 0;
+	}
+	while (r == 0 && (k = vault_find_label(s->vault, m->label)))
+		r = delete_one(s, c, k, reterr);
+	return r;
+}
+
+int keys_list(struct server *s, struct client *c, const struct custody_msg *m)
+{
+	AUTO(custody_msg) struct custody_msg reply = { .op = m->op, .id = m->id, .body = BUF_EMPTY };
+
+	for (size_t i = 0; i < s->vault->n_keys; i++) {
+		const struct vault_key *k = s->vault->keys[i];
+		char line[256];
+		int n;
+
+		if (!peer_may_use(&c->peer, k))
+			continue;
+		n = snprintf(line, sizeof(line), "%s %s %s %d %s %s\n", k->label, ks_slot_name(k->slot), k->spki, k->material.bits,
+			     ks_protection_name(k->protection), k->material.serial == 0 ? "lost" : vault_at_rest(s->vault));
+		if (n < 0 || (size_t) n >= sizeof(line) || buf_add(&reply.body, line, (size_t) n) < 0)
+			return -ENOMEM;
+	}
+	client_reply(c, &reply);
+	return 1;
+}

@@ -1,0 +1,73 @@
+/* What the parts of the custodian's server share: one loop's thread owns all of it. */
+#ifndef KEYROLL_KEYSTORE_CUSTODY_SERVER_INTERNAL_H
+#define KEYROLL_KEYSTORE_CUSTODY_SERVER_INTERNAL_H
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#include "keystore/custody_jobs.h"
+#include "keystore/custody_peer.h"
+#include "keystore/custody_proto.h"
+#include "keystore/custody_server.h"
+#include "keystore/vault.h"
+
+struct making; /* a key in the making: custody_make.c */
+
+struct client {
+	struct server *server;
+	struct client *next;
+	int fd;
+	sd_event_source *source;
+	struct peer peer;
+	bool busy; /* a job or a generation answers later */
+	bool gone; /* its connection has ended while busy */
+};
+
+struct server {
+	const struct custody_options *o;
+	sd_event *event;
+	sd_event_source *listener;
+	struct vault *vault;
+	struct jobs *jobs;
+	struct client *clients;
+	struct making *makings;
+	size_t n_clients, n_makings;
+};
+
+/* ---- custody_client.c */
+
+/* Takes a connection from the listening socket; userdata is the server. */
+int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+/* Ends the connection. Not while a job or a generation is at work for it. */
+void client_free(struct client *c);
+/* Sends a reply, if the client is still there. */
+void client_reply(struct client *c, struct custody_msg *m);
+/* Answers what was asked by request: status and, of a failure, its text. */
+void client_answer(struct client *c, const struct custody_msg *request, int status, const struct err *e);
+/* No more requests are read until client_ready: the answer comes later. */
+void client_busy(struct client *c);
+/* What was asked later is done: the next request may come. The client may be freed by it. */
+void client_ready(struct client *c);
+
+/* ---- the requests. 0: done, to be answered; 1: answered, or will be; negative errno with its text: refused. */
+
+/* custody_server.c: whichever m asks for. */
+int dispatch(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
+/* custody_sign.c: SIGN, SIGN_DIGEST, DECRYPT. Takes m's body. -ENOKEY, -EACCES, -EPROTO by the floor, -EINVAL. */
+int op_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
+/* custody_make.c: GENERATE. -EINVAL, -EACCES, -EEXIST, -EAGAIN while too many are being made, -ENOTSUP the level. */
+int making_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
+/* Ends it, its child included, without an answer. */
+void making_free(struct making *g);
+/* custody_keys.c: LOAD, PROMOTE, DELETE, LIST. -ENOKEY, -EACCES, -ENOMEM. */
+int keys_load(struct server *s, struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
+int keys_promote(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
+int keys_delete(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
+int keys_list(struct server *s, struct client *c, const struct custody_msg *m) CHECKED;
+
+/* The key that m names, borrowed, when the client may use it. -ENOKEY, -EACCES. */
+int keys_find(const struct server *s, const struct client *c, const struct custody_msg *m, struct vault_key **ret, struct err *reterr) CHECKED;
+/* A key that is not where it should be is looked for, and restored from its sealed copy; one that is nowhere leaves its slot free. -ENOKEY. */
+int keys_recover(struct server *s, struct vault_key *k, struct err *reterr) CHECKED;
+
+#endif

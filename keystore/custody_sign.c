@@ -1,0 +1,114 @@
+/* Private operations: judged on the loop, done on a worker, answered on the loop. */
+#include <errno.h>
+
+#include "keystore/custody_op.h"
+#include "keystore/custody_server_internal.h"
+
+struct op_job {
+	struct job job;
+	struct client *client;
+	struct vault_key *key;
+	const struct backend *backend;
+	struct backend_key material;
+	struct custody_msg request, reply;
+	struct err e;
+	bool retried;
+};
+
+static void op_free(struct op_job *j)
+{
+	EVP_PKEY_free(j->material.parsed);
+	vault_key_unref(j->key);
+	custody_msg_clear(&j->request);
+	custody_msg_clear(&j->reply);
+	free(j);
+}
+
+static void op_run(struct job *job)
+{
+	struct op_job *j = (struct op_job *) job;
+
+	j->reply.status = custody_op_run(j->key, j->backend, &j->material, &j->request, &j->reply.body, &j->e);
+}
+
+/* The worker gets copies of what the loop may change meanwhile. */
+static void op_material(struct op_job *j)
+{
+	EVP_PKEY_free(j->material.parsed);
+	j->backend = j->key->backend;
+	j->material = j->key->material;
+	if (j->material.parsed && !EVP_PKEY_up_ref(j->material.parsed))
+		j->material.parsed = NULL;
+}
+
+/* Somebody has destroyed the key in its keyring: once, it is looked for again. */
+static bool op_again(struct op_job *j)
+{
+	struct server *s = j->client->server;
+
+	if (j->reply.status != -ENOKEY || j->retried || vault_find_spki(s->vault, j->key->label, j->key->spki) != j->key)
+		return false;
+	j->retried = true;
+	if (keys_recover(s, j->key, &j->e) < 0)
+		return false;
+	op_material(j);
+	jobs_add(s->jobs, &j->job);
+	return true;
+}
+
+static void op_done(struct job *job)
+{
+	struct op_job *j = (struct op_job *) job;
+	struct client *c = j->client;
+
+	if (op_again(j))
+		return;
+	if (j->reply.status == 0)
+		client_reply(c, &j->reply);
+	else
+		client_answer(c, &j->request, j->reply.status, &j->e);
+	op_free(j);
+	client_ready(c);
+}
+
+/* Judged by the floor before the key is touched. */
+static int floor_check(const struct server *s, const struct client *c, const struct vault_key *k, const struct custody_msg *m, struct err *reterr)
+{
+	struct custody_ask ask = {
+		.label = k->label, .spki = k->spki, .slot = k->slot, .digest = m->name, .padding = m->padding, .bytes = m->body.data,
+		.len = m->body.len, .spki_der = k->spki_der.data, .spki_der_len = k->spki_der.len, .uid = c->peer.uid,
+	};
+
+	if (m->padding >= CUSTODY_PADDING_N_)
+		return err_set(reterr, -EINVAL, "padding %u: PKCS#1 v1.5 and PSS are known", m->padding);
+	if (m->op == CUSTODY_OP_DECRYPT)
+		return s->o->allow_decrypt ? 0 : err_set(reterr, -EPROTO, "decryption is not allowed here");
+	if (m->op == CUSTODY_OP_SIGN_DIGEST)
+		return s->o->allow_sign_digest ? 0 : err_set(reterr, -EPROTO, "a digest alone is not signed here: it cannot be judged");
+	return s->o->check_sign ? s->o->check_sign(s->o->userdata, &ask, reterr) : 0;
+}
+
+int op_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr)
+{
+	struct vault_key *k = NULL;
+	struct op_job *j;
+	int r = keys_find(s, c, m, &k, reterr);
+
+	if (r == 0)
+		r = floor_check(s, c, k, m, reterr);
+	if (r < 0)
+		return r;
+	j = calloc(1, sizeof(*j));
+	if (!j)
+		return -ENOMEM;
+	j->job = (struct job){ .run = op_run, .done = op_done };
+	j->client = c;
+	j->key = vault_key_ref(k);
+	op_material(j);
+	j->request = *m;
+	m->body = BUF_EMPTY; /* moved */
+	j->reply = (struct custody_msg){ .op = m->op, .id = m->id, .body = BUF_SECRET };
+	client_busy(c);
+	jobs_add(s->jobs, &j->job);
+	return 1;
+}
