@@ -44,15 +44,19 @@ static int blind_draw(EVP_PKEY *pub, BN_CTX *ctx, BIGNUM *n, BIGNUM *r_e, BIGNUM
 	return 0;
 }
 
+/* What the kernel says when the key was unlinked, revoked or timed out, or its serial names another key by now. */
+static bool key_gone(int errnum)
+{
+	return errnum == EACCES || errnum == EINVAL || errnum == EKEYREVOKED || errnum == EKEYEXPIRED;
+}
+
 static int raw(key_serial_t serial, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
 {
 	/* exactly k bytes of room: several kernels write them all whatever the length says */
 	long n = keyctl_pkey_decrypt(serial, "enc=raw", in, k, out, k);
 
 	if (n < 0) {
-		int code = errno == EACCES || errno == EINVAL ? ENOKEY : errno;
-
-		return err_set(reterr, -code, "the kernel's private operation: %s", strerror(errno));
+		return err_set(reterr, key_gone(errno) ? -ENOKEY : -errno, "the kernel's private operation: %s", strerror(errno));
 	}
 	return (size_t) n == k ? 0 : err_set(reterr, -EIO, "the kernel's private operation gave %ld bytes, %zu are wanted", n, k);
 }
@@ -91,22 +95,12 @@ static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t 
 
 static int find(key_serial_t ring, const char *label, key_serial_t *ret)
 {
-	long id = keyctl_search(ring, TYPE, label, 0);
-
-	if (id < 0)
-		return -ENOKEY;
-	*ret = (key_serial_t) id;
-	return 0;
+	return rings_key_find(ring, TYPE, label, ret);
 }
 
 static int remove_key(key_serial_t ring, const char *label)
 {
-	key_serial_t id;
-
-	if (find(ring, label, &id) < 0)
-		return 0;
-	/* invalidated, not only unlinked: a second link or a possessor elsewhere must not keep it alive */
-	return keyctl_invalidate(id) < 0 && errno != ENOKEY ? -errno : 0;
+	return rings_key_remove(ring, TYPE, label);
 }
 
 static int probe_key(key_serial_t id, EVP_PKEY *pub, struct err *reterr)

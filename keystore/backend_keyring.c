@@ -66,21 +66,12 @@ static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t 
 
 static int find(key_serial_t ring, const char *label, key_serial_t *ret)
 {
-	long id = keyctl_search(ring, TYPE, label, 0);
-
-	if (id < 0)
-		return -ENOKEY;
-	*ret = (key_serial_t) id;
-	return 0;
+	return rings_key_find(ring, TYPE, label, ret);
 }
 
 static int remove_key(key_serial_t ring, const char *label)
 {
-	key_serial_t id;
-
-	if (find(ring, label, &id) < 0)
-		return 0;
-	return keyctl_invalidate(id) < 0 && errno != ENOKEY ? -errno : 0;
+	return rings_key_remove(ring, TYPE, label);
 }
 
 static int probe(const struct buf *pkcs8, EVP_PKEY *pub, struct err *reterr)

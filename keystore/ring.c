@@ -50,11 +50,22 @@ static int ring_find(key_serial_t parent, const char *name, key_serial_t *ret, s
 	return 0;
 }
 
+int rings_renew(struct rings *r, struct err *reterr)
+{
+	char slot[80];
+	int err = ring_find(KEY_SPEC_USER_KEYRING, r->name, &r->anchor, reterr);
+
+	for (int i = 0; err == 0 && i < KS_SLOT_N_; i++) {
+		(void) snprintf(slot, sizeof(slot), "%s.%s", r->name, ks_slot_name(i)); /* fits */
+		err = ring_find(r->anchor, slot, &r->slot[i], reterr);
+	}
+	return err;
+}
+
 int rings_open(const char *state_dir, struct rings *ret, struct err *reterr)
 {
 	AUTO(mem) char *path = realpath(state_dir, NULL);
-	char hash[X509F_SHA256_HEX], slot[80];
-	int r;
+	char hash[X509F_SHA256_HEX];
 
 	if (!path)
 		return err_set(reterr, -errno, "%s: %s", state_dir, strerror(errno));
@@ -62,12 +73,7 @@ int rings_open(const char *state_dir, struct rings *ret, struct err *reterr)
 	(void) snprintf(ret->name, sizeof(ret->name), "keyroll:%.24s", hash); /* fits */
 	if (keyctl_join_session_keyring(NULL) < 0 || keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_SESSION_KEYRING) < 0)
 		return rings_error(errno, "session keyring", reterr);
-	r = ring_find(KEY_SPEC_USER_KEYRING, ret->name, &ret->anchor, reterr);
-	for (int i = 0; r == 0 && i < KS_SLOT_N_; i++) {
-		(void) snprintf(slot, sizeof(slot), "%s.%s", ret->name, ks_slot_name(i)); /* fits */
-		r = ring_find(ret->anchor, slot, &ret->slot[i], reterr);
-	}
-	return r;
+	return rings_renew(ret, reterr);
 }
 
 void rings_drop(const struct rings *r)
@@ -96,4 +102,32 @@ int rings_sweep(key_serial_t ring, bool (*keep)(void *userdata, const char *desc
 	}
 	free(list);
 	return 0;
+}
+
+int rings_key_find(key_serial_t ring, const char *type, const char *label, key_serial_t *ret)
+{
+	long id = keyctl_search(ring, type, label, 0);
+
+	if (id < 0)
+		return -ENOKEY;
+	*ret = (key_serial_t) id;
+	return 0;
+}
+
+static bool keep_all(void *userdata, const char *description)
+{
+	(void) userdata;
+	(void) description;
+	return true;
+}
+
+int rings_key_remove(key_serial_t ring, const char *type, const char *label)
+{
+	key_serial_t id;
+
+	/* a revoked or expired key cannot be found or described, and its payload stays for minutes: whatever has no description is unlinked */
+	if (rings_key_find(ring, type, label, &id) < 0)
+		return rings_sweep(ring, keep_all, NULL, NULL);
+	/* invalidated, not only unlinked: a second link or a possessor elsewhere must not keep it alive */
+	return keyctl_invalidate(id) < 0 && errno != ENOKEY ? -errno : 0;
 }

@@ -20,9 +20,16 @@ struct rings {
 int rings_open(const char *state_dir, struct rings *ret, struct err *reterr) CHECKED;
 /* Destroys the anchor and all below it. */
 void rings_drop(const struct rings *r);
+/* Finds the rings again, or makes them anew when somebody has unlinked or revoked them. Errors as rings_open. */
+int rings_renew(struct rings *r, struct err *reterr) CHECKED;
 /* -errno with words; EDQUOT with the user's numbers from /proc/key-users and the way to raise them. */
 int rings_error(int errnum, const char *what, struct err *reterr) CHECKED;
 /* Unlinks every key of a ring whose description keep() does not know. */
 int rings_sweep(key_serial_t ring, bool (*keep)(void *userdata, const char *description), void *userdata, struct err *reterr) CHECKED;
+
+/* The key of that type and label in ring. -ENOKEY: absent, revoked or expired. */
+int rings_key_find(key_serial_t ring, const char *type, const char *label, key_serial_t *ret) CHECKED;
+/* Destroys it at once, a revoked or expired one too. Gone already is success. */
+int rings_key_remove(key_serial_t ring, const char *type, const char *label) CHECKED;
 
 #endif
