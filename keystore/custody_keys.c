@@ -23,7 +23,11 @@ int keys_find(const struct server *s, const struct client *c, const struct custo
 
 int keys_recover(struct server *s, struct vault_key *k, struct err *reterr)
 {
-	int r = vault_restore(s->vault, k, reterr);
+	int r;
+
+	jobs_quiesce(s->jobs);
+	r = vault_restore(s->vault, k, reterr);
+	jobs_resume(s->jobs);
 
 	if (r == 0) {
 		log_line(LOG_WARNING, "key %s was gone from its keyring and is restored", k->label);

@@ -200,12 +200,14 @@ static int making_fill(struct making *g, const struct client *c, const struct cu
 static int making_fork(struct making *g, const struct custody_msg *m, struct err *reterr)
 {
 	struct server *s = g->server;
+	int r = rings_renew(&s->vault->rings, reterr);
 	struct keygen_order order = {
 		.label = m->label, .bits = (int) m->number, .backend = g->backend, .ring = s->vault->rings.slot[g->key->slot],
 		.seal = s->vault->sealing ? &s->vault->seal : NULL,
 	};
-	int r;
 
+	if (r < 0)
+		return r;
 	jobs_quiesce(s->jobs);
 	r = keygen_start(&order, &g->pid, &g->fd, reterr);
 	jobs_resume(s->jobs);

@@ -5,11 +5,13 @@
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/auto_ssl.h"
@@ -58,6 +60,14 @@ static int key_make(const struct keygen_order *o, struct keygen_result *ret, str
 	return r;
 }
 
+static int key_unseal(const struct keygen_order *o, struct keygen_result *ret, struct err *reterr)
+{
+	AUTO(buf) struct buf pkcs8 = BUF_SECRET;
+	int r = seal_unwrap(o->seal, o->sealed, &pkcs8, reterr);
+
+	return r < 0 ? r : o->backend->load(o->ring, o->label, &pkcs8, &ret->serial, reterr);
+}
+
 static int write_all(int fd, const void *data, size_t len)
 {
 	const uint8_t *p = data;
@@ -83,7 +93,7 @@ static int child_run(const struct keygen_order *o, int fd)
 	int r;
 
 	child_close_up();
-	head.status = key_make(o, &made, &e);
+	head.status = o->sealed ? key_unseal(o, &made, &e) : key_make(o, &made, &e);
 	head.serial = made.serial;
 	head.spki_len = (uint32_t) made.spki_der.len;
 	head.sealed_len = (uint32_t) made.sealed.len;
@@ -143,4 +153,46 @@ int keygen_finish(const struct buf *reply, struct keygen_result *ret, struct err
 	if (buf_set(&ret->spki_der, p, head.spki_len) < 0 || buf_set(&ret->sealed, p + head.spki_len, head.sealed_len) < 0)
 		return -ENOMEM;
 	return 0;
+}
+
+/* The child's reply to its end. */
+static int reply_read(int fd, struct buf *reply)
+{
+	uint8_t chunk[1024];
+
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		ssize_t n = poll(&p, 1, KEYGEN_RESTORE_MS) == 1 ? read(fd, chunk, sizeof(chunk)) : -1;
+
+		if (n == 0)
+			return 0;
+		if (n < 0)
+			return -ETIMEDOUT;
+		if (reply->len + (size_t) n > KEYGEN_REPLY_BYTES)
+			return -EMSGSIZE;
+		if (buf_add(reply, chunk, (size_t) n) < 0)
+			return -ENOMEM;
+	}
+}
+
+int keygen_restore(const struct keygen_order *o, key_serial_t *ret, struct err *reterr)
+{
+	struct keygen_result made = { .serial = 0 };
+	AUTO(buf) struct buf reply = BUF_EMPTY;
+	AUTO(fd) int fd = -1;
+	pid_t pid;
+	int r = keygen_start(o, &pid, &fd, reterr);
+
+	if (r < 0)
+		return r;
+	r = reply_read(fd, &reply);
+	(void) kill(pid, SIGKILL); /* it has ended, or is stuck */
+	(void) waitpid(pid, NULL, 0); /* ours */
+	if (r < 0)
+		return err_set(reterr, r, "restoring key %s: %s", o->label, strerror(-r));
+	r = keygen_finish(&reply, &made, reterr);
+	if (r == 0)
+		*ret = made.serial;
+	keygen_result_clear(&made);
+	return r;
 }

@@ -1,4 +1,5 @@
-/* Making a key in a short-lived child, which seals it, loads it into its keyring, wipes and exits; the parent never has the private half. */
+/* Making a key, or restoring it from its sealed copy, in a short-lived child, which loads it into its keyring, wipes and exits; the parent never has
+ * the private half. */
 #ifndef KEYROLL_KEYSTORE_KEYGEN_H
 #define KEYROLL_KEYSTORE_KEYGEN_H
 
@@ -13,6 +14,7 @@ struct keygen_order {
 	const struct backend *backend;
 	key_serial_t ring;
 	const struct seal *seal; /* NULL: no sealed copy */
+	const struct buf *sealed; /* restore this copy, under seal, instead of making a key; else NULL */
 };
 
 struct keygen_result {
@@ -30,5 +32,10 @@ enum { KEYGEN_REPLY_BYTES = 16 * 1024 };
 int keygen_start(const struct keygen_order *o, pid_t *ret_pid, int *ret_fd, struct err *reterr) CHECKED;
 /* Takes apart what the child wrote. Its own failure comes back with its text; -EIO when it died. */
 int keygen_finish(const struct buf *reply, struct keygen_result *ret, struct err *reterr) CHECKED;
+
+/* Restores o->sealed and waits for it: some milliseconds, at most KEYGEN_RESTORE_MS. Forks, as keygen_start. *ret is the key in its keyring. -EBADMSG:
+ * damaged or another machine's; -EDQUOT; -ETIMEDOUT; -EIO when the child died. */
+enum { KEYGEN_RESTORE_MS = 2000 };
+int keygen_restore(const struct keygen_order *o, key_serial_t *ret, struct err *reterr) CHECKED;
 
 #endif

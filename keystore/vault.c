@@ -10,6 +10,7 @@
 #include "common/conf.h"
 #include "common/fault.h"
 #include "common/fs.h"
+#include "keystore/keygen.h"
 #include "keystore/vault.h"
 
 #define META_SUFFIX ".keys"
@@ -255,8 +256,8 @@ static int unseal(struct vault *v, struct vault_key *k, struct err *reterr)
 {
 	AUTO(mem) char *path = sealed_path(v, k);
 	AUTO(buf) struct buf blob = BUF_EMPTY;
-	AUTO(buf) struct buf plain = BUF_SECRET;
 	const struct backend *b = backend_get(k->protection);
+	struct keygen_order order = { .label = k->label, .ring = v->rings.slot[k->slot], .seal = &v->seal, .sealed = &blob };
 	int r;
 
 	if (!path)
@@ -264,13 +265,12 @@ static int unseal(struct vault *v, struct vault_key *k, struct err *reterr)
 	r = fs_read(path, SEAL_BLOB_BYTES, &blob, reterr);
 	if (r == -ENOENT)
 		return err_set(reterr, -ENODATA, "key %s is in no keyring and has no sealed copy", k->label);
-	if (r == 0)
-		r = seal_unwrap(&v->seal, &blob, &plain, reterr);
 	if (r < 0)
 		return r;
 	if (!b || v->levels.why_not[k->protection].code != 0)
 		b = v->backend; /* the level that it had is gone, and the configuration names none */
-	r = b->load(v->rings.slot[k->slot], k->label, &plain, &k->material.serial, reterr);
+	order.backend = b;
+	r = keygen_restore(&order, &k->material.serial, reterr);
 	if (r == 0) {
 		k->backend = b;
 		r = backend_test(b, &k->material, reterr);
@@ -285,6 +285,9 @@ int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 	int r;
 
 	EVP_PKEY_free(TAKE(k->material.parsed));
+	r = rings_renew(&v->rings, reterr);
+	if (r < 0)
+		return r;
 	for (int p = 0; p < KS_PROTECTION_N_; p++) {
 		const struct backend *b = v->levels.why_not[p].code == 0 ? backend_get((enum ks_protection) p) : NULL;
 

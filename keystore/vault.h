@@ -37,7 +37,7 @@ int vault_add(struct vault *v, struct vault_key *k, const struct buf *sealed, st
 /* As ks_promote and ks_delete; k must be in the vault. */
 int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
-/* Finds the key again, or restores it. -ENODATA: it is neither in a keyring nor sealed, so it is gone for good; -EBADMSG: cannot be unsealed. */
+/* Finds the key again, or restores it in a child as keygen_restore: no other thread of ours may be inside a library (jobs_quiesce). -ENODATA: it is neither in a keyring nor sealed, so it is gone for good; -EBADMSG: cannot be unsealed. */
 int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 const char *vault_at_rest(const struct vault *v);
 

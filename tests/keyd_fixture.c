@@ -137,23 +137,47 @@ static bool ring_empty(key_serial_t ring)
 	return ok;
 }
 
-bool keyd_rings_empty(const struct keyd *k)
+static key_serial_t anchor_named(const struct keyd *k, char *name, size_t room)
 {
-	char path[128], name[80];
-	key_serial_t anchor;
+	char path[128];
 
 	(void) snprintf(path, sizeof(path), "%s/var/lib/keyroll/keyd", k->root);
-	anchor = rings_anchor(path, name, sizeof(name));
-	for (int i = 0; anchor >= 0 && i < KS_SLOT_N_; i++) {
-		char slot[96];
-		long ring;
+	return rings_anchor(path, name, room);
+}
 
-		(void) snprintf(slot, sizeof(slot), "%s.%s", name, ks_slot_name((enum ks_slot) i));
-		ring = keyctl_search(anchor, "keyring", slot, 0);
-		if (ring < 0 || !ring_empty((key_serial_t) ring))
+key_serial_t keyd_anchor(const struct keyd *k)
+{
+	char name[80];
+
+	return anchor_named(k, name, sizeof(name));
+}
+
+key_serial_t keyd_ring(const struct keyd *k, enum ks_slot slot)
+{
+	char name[80], ring[96];
+	key_serial_t anchor = anchor_named(k, name, sizeof(name));
+
+	(void) snprintf(ring, sizeof(ring), "%s.%s", name, ks_slot_name(slot));
+	return anchor < 0 ? -1 : (key_serial_t) keyctl_search(anchor, "keyring", ring, 0);
+}
+
+int keyd_ring_keys(const struct keyd *k, enum ks_slot slot)
+{
+	key_serial_t ring = keyd_ring(k, slot);
+	long bytes = ring < 0 ? -1 : keyctl_read(ring, NULL, 0);
+
+	return bytes < 0 ? -1 : (int) ((size_t) bytes / sizeof(key_serial_t));
+}
+
+bool keyd_rings_empty(const struct keyd *k)
+{
+	for (int i = 0; i < KS_SLOT_N_; i++) {
+		key_serial_t ring = keyd_ring(k, (enum ks_slot) i);
+
+		if (ring < 0 || !ring_empty(ring))
 			return false;
 	}
-	return anchor >= 0;
+	return true;
 }
 
 int keyd_make(struct ks *ks, const struct ks_spec *spec, char spki[KS_SPKI_HEX], struct err *reterr)

@@ -3,6 +3,7 @@
 #ifndef KEYROLL_TESTS_KEYD_FIXTURE_H
 #define KEYROLL_TESTS_KEYD_FIXTURE_H
 
+#include <keyutils.h>
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <sys/types.h>
@@ -27,6 +28,10 @@ void keyd_signal(struct keyd *k, int sig); /* and waits for its end */
 int keyd_teardown(struct keyd *k, const char *const *labels);
 /* Invalidates every key in the custodian's slot rings, as a reboot does. */
 bool keyd_rings_empty(const struct keyd *k);
+/* The custodian's keyrings, for who meddles with them; -1 with errno. Gives the caller a session keyring with @u in it. */
+key_serial_t keyd_anchor(const struct keyd *k);
+key_serial_t keyd_ring(const struct keyd *k, enum ks_slot slot);
+int keyd_ring_keys(const struct keyd *k, enum ks_slot slot); /* how many keys lie in it; -1 */
 /* ks_generate to its end. */
 int keyd_make(struct ks *ks, const struct ks_spec *spec, char spki[KS_SPKI_HEX], struct err *reterr);
 /* Signs SHA-256 of a text with the handle and verifies with the default provider's public key. */

@@ -1,8 +1,10 @@
 /* What the door promises, asked of each backend in turn: the same assertions for all. KEYROLL_BACKENDS ("kernel keyring") names those to run, which
  * must then be there; without it each that this machine lacks is skipped with its reason, and one at least must run. */
 #include <errno.h>
+#include <keyutils.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 
@@ -293,6 +295,88 @@ static void test_reboot(void)
 	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
 }
 
+/* ---- somebody meddles with the keyrings */
+
+static key_serial_t active_serial(void)
+{
+	static const char *const types[KS_PROTECTION_N_] = { [KS_PROTECTION_KERNEL] = "asymmetric", [KS_PROTECTION_KEYRING] = "user" };
+
+	return (key_serial_t) keyctl_search(keyd_anchor(&keyd), types[level], "tp", 0);
+}
+
+static bool meddle_revoke(void)
+{
+	return keyctl_revoke(active_serial()) == 0;
+}
+
+static bool meddle_invalidate(void)
+{
+	return keyctl_invalidate(active_serial()) == 0;
+}
+
+/* The shortest time-out is a second; the kernel tells nobody that it has passed, so it is asked. */
+static bool meddle_expire(void)
+{
+	key_serial_t id = active_serial();
+	char text[256];
+
+	if (keyctl_set_timeout(id, 1) < 0)
+		return false;
+	for (int i = 0; i < 500; i++) {
+		if (keyctl_describe(id, text, sizeof(text)) < 0)
+			return errno == EKEYEXPIRED;
+		(void) poll(NULL, 0, 20);
+	}
+	return false;
+}
+
+static bool meddle_unlink(void)
+{
+	key_serial_t id = active_serial();
+	key_serial_t ring = keyd_ring(&keyd, KS_SLOT_ACTIVE);
+
+	return id > 0 && keyctl_unlink(id, ring) == 0;
+}
+
+static bool meddle_anchor_clear(void)
+{
+	return keyctl_clear(keyd_anchor(&keyd)) == 0;
+}
+
+static bool meddle_anchor_unlink(void)
+{
+	return keyctl_unlink(keyd_anchor(&keyd), KEY_SPEC_USER_KEYRING) == 0;
+}
+
+/* Whatever happens to a key in its keyring, the handle goes on signing: it is restored from its sealed copy. */
+static void test_meddling(void)
+{
+	static const struct { const char *why; bool (*meddle)(void); } rows[] = {
+		{ "revoked", meddle_revoke },		    { "invalidated", meddle_invalidate },	   { "expired", meddle_expire },
+		{ "unlinked", meddle_unlink },		    { "its slot's keyring gone", meddle_anchor_clear }, { "the anchor gone", meddle_anchor_unlink },
+	};
+	AUTO(pkey) EVP_PKEY *handle = NULL;
+	char spki[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool meddled = rows[i].meddle(), works = keyd_key_works(handle);
+
+		if (!meddled || !works)
+			printf("%s: meddled %d, works %d\n", rows[i].why, meddled, works);
+		CU_ASSERT_TRUE(meddled);
+		CU_ASSERT_TRUE(works);
+		CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, spki));
+		CU_ASSERT_TRUE(active_serial() > 0);
+	}
+	ERR_clear_error();
+	CU_ASSERT_TRUE(meddle_revoke()); /* a revoked key is destroyed like another: at once */
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+	CU_ASSERT_EQUAL(keyd_ring_keys(&keyd, KS_SLOT_ACTIVE), 0);
+}
+
 /* A crash between the label's file and the keyrings: the file says promoted, the rings do not know yet; and the other way round. */
 static void test_promotion_halfway(void)
 {
@@ -356,6 +440,7 @@ static CU_TestInfo tests[] = {
 	{ "trivial ciphertexts are nothing special", test_trivial_ciphertexts },
 	{ "keys survive the custodian's death", test_restart },
 	{ "keys survive a reboot", test_reboot },
+	{ "a key that somebody meddled with is restored", test_meddling },
 	{ "a promotion cut in two is mended", test_promotion_halfway },
 	{ "a promotion under kill is repeated", test_promotion_killed },
 	CU_TEST_INFO_NULL,
