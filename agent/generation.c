@@ -1,6 +1,5 @@
 /* Generation folders: see deliver.h. */
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +10,10 @@
 #include "common/fs.h"
 #include "common/log.h"
 #include "common/x509facts.h"
+#include "keystore/keyuri.h"
 
-#define KEY_PEM_NAME "KEYROLL URI"
 #define HALF_MADE ".new-gen"
 #define URI_BYTES 256
-#define LINE_BYTES 64
 
 void generation_clear(struct generation *g)
 {
@@ -42,21 +40,6 @@ void generation_sha256(const struct generation *g, char ret_hex[65])
 		sha256_hex(all.data, all.len, ret_hex);
 }
 
-/* A PEM envelope around the URI, in lines of 64: for programs that insist on a key file. The provider's decoder reads it. */
-static int key_pem(const char *uri, struct buf *ret)
-{
-	unsigned char base64[URI_BYTES * 2];
-	int i, n = EVP_EncodeBlock(base64, (const unsigned char *) uri, (int) strlen(uri));
-	int r = buf_add(ret, "-----BEGIN " KEY_PEM_NAME "-----\n", strlen("-----BEGIN " KEY_PEM_NAME "-----\n"));
-
-	for (i = 0; r == 0 && i < n; i += LINE_BYTES) {
-		r = buf_add(ret, base64 + i, (size_t) (n - i < LINE_BYTES ? n - i : LINE_BYTES));
-		if (r == 0)
-			r = buf_add(ret, "\n", 1);
-	}
-	return r < 0 ? r : buf_add(ret, "-----END " KEY_PEM_NAME "-----\n", strlen("-----END " KEY_PEM_NAME "-----\n"));
-}
-
 static int file_write(const char *folder, const char *name, const void *data, size_t len, struct err *reterr)
 {
 	AUTO(mem) char *path = NULL;
@@ -75,7 +58,7 @@ static int files_write(const char *folder, const struct generation *g, struct er
 	int r;
 
 	uri_say(g, uri);
-	r = key_pem(uri, &key);
+	r = keyuri_pem_build(uri, &key); /* for programs that insist on a key file */
 	if (r == 0)
 		r = file_write(folder, "cert.pem", g->cert.data, g->cert.len, reterr);
 	if (r == 0)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/auto_ssl.h"
+#include "keystore/keyuri.h"
 #include "keystore/provider.h"
 
 #define PROPERTIES "provider=keyroll"
@@ -22,6 +23,11 @@ static const OSSL_ALGORITHM signatures[] = {
 };
 static const OSSL_ALGORITHM asym_ciphers[] = {
 	{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, provider_asym_cipher, "RSA decryption by Keyroll's custodian" },
+	{ NULL, NULL, NULL, NULL },
+};
+static const OSSL_ALGORITHM decoders[] = {
+	{ "DER", PROPERTIES ",input=pem", provider_decoder_pem, "a file that names a Keyroll key" },
+	{ "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES ",input=der,structure=" KEYURI_STRUCTURE, provider_decoder_der, "the key that it names" },
 	{ NULL, NULL, NULL, NULL },
 };
 static const OSSL_ALGORITHM stores[] = {
@@ -40,6 +46,8 @@ static const OSSL_ALGORITHM *query(void *provctx, int operation, int *no_cache)
 		return signatures;
 	case OSSL_OP_ASYM_CIPHER:
 		return asym_ciphers;
+	case OSSL_OP_DECODER:
+		return decoders;
 	case OSSL_OP_STORE:
 		return stores;
 	default: /* OpenSSL's numbers, not an enum of ours */
@@ -113,7 +121,7 @@ int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const
 		return 0;
 	p->handle = handle;
 	p->socket = path ? strdup(path) : NULL;
-	p->libctx = OSSL_LIB_CTX_new();
+	p->libctx = OSSL_LIB_CTX_new_from_dispatch(handle, in);
 	if (!p->socket || !p->libctx) {
 		teardown(p);
 		return 0;
@@ -168,6 +176,14 @@ int provider_key_new(struct provider *p, const char *socket, const char *label, 
 	if (r == 0)
 		*ret = TAKE(k);
 	return r;
+}
+
+int provider_key_open(struct provider *p, const char *uri, size_t len, struct provider_key **ret, struct err *reterr)
+{
+	struct keyuri u;
+	int r = keyuri_parse(uri, len, &u, reterr);
+
+	return r < 0 ? r : provider_key_new(p, u.socket[0] != '\0' ? u.socket : p->socket, u.label, u.slot, u.spki, ret, reterr);
 }
 
 struct provider_key *provider_key_ref(struct provider_key *k)

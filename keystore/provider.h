@@ -1,4 +1,4 @@
-/* Our OpenSSL provider "keyroll": RSA keys that live with a custodian, by URI `keyroll://LABEL[/SLOT][?spki=HEX][&socket=PATH]`. It refuses to
+/* Our OpenSSL provider "keyroll": RSA keys that live with a custodian, by URI or by a file that holds one (keyuri.h). It refuses to
  * export the private half, whereupon OpenSSL uses this provider for every private operation without any property query (DECISIONS 20). */
 #ifndef KEYROLL_KEYSTORE_PROVIDER_H
 #define KEYROLL_KEYSTORE_PROVIDER_H
@@ -12,7 +12,7 @@
 
 struct provider { /* one for each load of the provider */
 	const OSSL_CORE_HANDLE *handle;
-	OSSL_LIB_CTX *libctx; /* of its own, with the default provider alone: public operations and digests cannot come back to us */
+	OSSL_LIB_CTX *libctx; /* of its own (but it reads the caller's BIOs), with the default provider alone: public operations and digests cannot come back to us */
 	char *socket;	      /* where no URI says another */
 };
 
@@ -31,6 +31,8 @@ int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const
 /* Asks the custodian at socket for the key. spki may be "" (then the slot says which). */
 int provider_key_new(struct provider *p, const char *socket, const char *label, enum ks_slot slot, const char *spki, struct provider_key **ret,
 		     struct err *reterr) CHECKED;
+/* The same by URI (keyuri.h). */
+int provider_key_open(struct provider *p, const char *uri, size_t len, struct provider_key **ret, struct err *reterr) CHECKED;
 struct provider_key *provider_key_ref(struct provider_key *k);
 void provider_key_free(struct provider_key *k);
 /* k bytes of the modulus. */
@@ -38,7 +40,7 @@ size_t provider_key_bytes(const struct provider_key *k);
 /* Puts the reason into OpenSSL's error queue and returns 0, as dispatch functions must. */
 int provider_fail(const struct err *e, int code);
 
-extern const OSSL_DISPATCH provider_keymgmt[], provider_signature[], provider_asym_cipher[], provider_store[];
+extern const OSSL_DISPATCH provider_keymgmt[], provider_signature[], provider_asym_cipher[], provider_store[], provider_decoder_pem[], provider_decoder_der[];
 
 AUTO_DEFINE(md, EVP_MD *, EVP_MD_free);
 AUTO_DEFINE(provider_key, struct provider_key *, provider_key_free);

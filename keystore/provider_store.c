@@ -1,4 +1,4 @@
-/* The store: keyroll://LABEL, keyroll://LABEL/shadow, keyroll://LABEL?spki=HEX, each with &socket=PATH if it is not the configured one. */
+/* The store: keys by their URI (keyuri.h). */
 #include <errno.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
@@ -14,65 +14,12 @@ struct loader {
 	bool done;
 };
 
-struct uri {
-	char *text; /* cut into the pieces below */
-	const char *label, *slot, *spki, *socket;
-};
-
-static int uri_option(struct uri *u, char *option, struct err *reterr)
-{
-	if (strncmp(option, "spki=", 5) == 0)
-		u->spki = option + 5;
-	else if (strncmp(option, "socket=", 7) == 0)
-		u->socket = option + 7;
-	else
-		return err_set(reterr, -EINVAL, "URI option '%s': spki= and socket= are known", option);
-	return 0;
-}
-
-static int uri_parse(const char *text, struct uri *u, struct err *reterr)
-{
-	char *rest, *options, *slot;
-
-	if (strncmp(text, "keyroll:", 8) != 0)
-		return err_set(reterr, -EINVAL, "URI '%s' is not keyroll://LABEL", text);
-	text += strncmp(text, "keyroll://", 10) == 0 ? 10 : 8;
-	u->text = rest = strdup(text);
-	if (!rest)
-		return -ENOMEM;
-	u->label = strsep(&rest, "?");
-	options = rest;
-	slot = strchr(u->label, '/');
-	u->slot = slot ? slot + 1 : "active";
-	if (slot)
-		*slot = '\0';
-	while (options) {
-		int r = uri_option(u, strsep(&options, "&"), reterr);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int uri_load(struct provider *p, const struct uri *u, struct provider_key **ret, struct err *reterr)
-{
-	for (int slot = 0; slot < KS_SLOT_N_; slot++)
-		if (strcmp(u->slot, ks_slot_name(slot)) == 0)
-			return provider_key_new(p, u->socket ? u->socket : p->socket, u->label, slot, u->spki ? u->spki : "", ret, reterr);
-	return err_set(reterr, -EINVAL, "URI slot '%s': active, shadow or previous", u->slot);
-}
-
 static void *store_open(void *provctx, const char *text)
 {
 	struct loader *l = calloc(1, sizeof(*l));
-	struct uri u = { .text = NULL };
 	struct err e = { .code = 0 };
-	int r = l ? uri_parse(text, &u, &e) : -ENOMEM;
+	int r = l ? provider_key_open(provctx, text, strlen(text), &l->key, &e) : -ENOMEM;
 
-	if (r == 0)
-		r = uri_load(provctx, &u, &l->key, &e);
-	free(u.text);
 	if (r == 0)
 		return l;
 	free(l);

@@ -15,6 +15,7 @@
 #include "common/auto_ssl.h"
 #include "common/fs.h"
 #include "common/x509facts.h"
+#include "keystore/keyuri.h"
 #include "tests/keyd_fixture.h"
 #include "tests/test_main.h"
 
@@ -286,14 +287,14 @@ static void test_tls13(void)
 }
 
 /* As any OpenSSL program: no property query, the URI alone. */
-static EVP_PKEY *uri_load(const char *slot, const char *wanted)
+static EVP_PKEY *uri_load(const char *name, const char *wanted)
 {
 	AUTO(mem) char *uri = NULL;
 	AUTO(uri_store) OSSL_STORE_CTX *store = NULL;
 	OSSL_STORE_INFO *info;
 	EVP_PKEY *k;
 
-	if (asprintf(&uri, "keyroll://tls%s?spki=%s&socket=%s", slot, wanted, keyd.socket) < 0)
+	if (asprintf(&uri, "keyroll:%s?%s%s%ssocket=%s", name, *wanted ? "spki=" : "", wanted, *wanted ? "&" : "", keyd.socket) < 0)
 		return NULL;
 	store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
 	info = store ? OSSL_STORE_load(store) : NULL;
@@ -304,20 +305,53 @@ static EVP_PKEY *uri_load(const char *slot, const char *wanted)
 
 static void test_uri(void)
 {
-	AUTO(pkey) EVP_PKEY *by_spki = uri_load("", spki);
-	AUTO(pkey) EVP_PKEY *by_slot = uri_load("", "");
-	AUTO(pkey) EVP_PKEY *absent = uri_load("/shadow", "");
-	AUTO(pkey) EVP_PKEY *nonsense = uri_load("/nonsense", "");
+	AUTO(pkey) EVP_PKEY *by_spki = uri_load("//tls", spki);
+	AUTO(pkey) EVP_PKEY *by_slot = uri_load("//tls", "");
+	AUTO(pkey) EVP_PKEY *by_object = uri_load("object=tls", "");
+	AUTO(pkey) EVP_PKEY *by_name = uri_load("tls", "");
+	AUTO(pkey) EVP_PKEY *absent = uri_load("//tls/shadow", "");
+	AUTO(pkey) EVP_PKEY *nonsense = uri_load("//tls/nonsense", "");
 
 	ERR_clear_error();
 	CU_ASSERT_PTR_NOT_NULL(by_spki);
 	CU_ASSERT_PTR_NOT_NULL(by_slot);
+	CU_ASSERT_PTR_NOT_NULL(by_object);
+	CU_ASSERT_PTR_NOT_NULL(by_name);
 	CU_ASSERT_PTR_NULL(absent);
 	CU_ASSERT_PTR_NULL(nonsense);
 	if (by_spki && by_slot) {
 		CU_ASSERT_EQUAL(EVP_PKEY_eq(by_spki, by_slot), 1);
 		handshake(by_spki, TLS1_3_VERSION);
 	}
+}
+
+static EVP_PKEY *pem_load(const char *before, const char *uri)
+{
+	AUTO(buf) struct buf pem = BUF_EMPTY;
+	AUTO(bio) BIO *in = NULL;
+
+	if (buf_set(&pem, before, strlen(before)) < 0 || keyuri_pem_build(uri, &pem) < 0)
+		return NULL;
+	in = BIO_new_mem_buf(pem.data, (int) pem.len);
+	return PEM_read_bio_PrivateKey(in, NULL, NULL, NULL);
+}
+
+/* As programs read a key file, alone or behind another block in the same file. */
+static void test_pem(void)
+{
+	AUTO(mem) char *uri = NULL;
+	AUTO(pkey) EVP_PKEY *alone = NULL;
+	AUTO(pkey) EVP_PKEY *behind = NULL;
+	AUTO(pkey) EVP_PKEY *absent = NULL;
+
+	CU_ASSERT_TRUE(asprintf(&uri, "keyroll://tls?spki=%s&socket=%s", spki, keyd.socket) > 0);
+	alone = pem_load("", uri);
+	behind = pem_load("-----BEGIN NOTHING-----\nMAA=\n-----END NOTHING-----\n", uri);
+	absent = pem_load("", "keyroll://nobody");
+	ERR_clear_error();
+	CU_ASSERT_PTR_NULL(absent);
+	CU_ASSERT_TRUE(alone && keyd_key_works(alone));
+	CU_ASSERT_TRUE(behind && keyd_key_works(behind));
 }
 
 static void test_fork(void)
@@ -370,6 +404,15 @@ static bool openssl_conf_write(const char *path, const char *module)
 	       fs_write(path, text, strlen(text), 0644, NULL) == 0;
 }
 
+static bool key_pem_write(void)
+{
+	AUTO(buf) struct buf pem = BUF_EMPTY;
+	AUTO(mem) char *path = NULL;
+
+	return asprintf(&path, "%s/key.pem", keyd.root) > 0 && keyuri_pem_build("keyroll://tls", &pem) == 0 &&
+	       fs_write(path, pem.data, pem.len, 0644, NULL) == 0;
+}
+
 /* The command line as an operator types it, with the module and its socket= from openssl.cnf. */
 static void test_openssl_command(void)
 {
@@ -378,6 +421,7 @@ static void test_openssl_command(void)
 		"openssl dgst -sha256 -sign 'keyroll://tls?spki='\"$SPKI\" -out sig cert.pem",
 		"openssl x509 -in cert.pem -noout -pubkey >pub.pem && openssl dgst -sha256 -verify pub.pem -signature sig cert.pem",
 		"openssl cms -encrypt -in pub.pem -out mail cert.pem && openssl cms -decrypt -in mail -inkey keyroll://tls -recip cert.pem >plain",
+		"openssl pkey -in key.pem -pubout -out by-file.pem && cmp by-file.pem pub.pem", /* through the file: store */
 		"openssl genrsa -out own.pem 2048 && openssl rsa -in own.pem -check -noout", /* other keys are not disturbed */
 		"! openssl pkey -in keyroll://tls -out leak.pem && ! test -s leak.pem",
 	};
@@ -388,6 +432,7 @@ static void test_openssl_command(void)
 
 	CU_ASSERT_TRUE(asprintf(&module, "%s/.libs/keyroll.so", here) > 0 && asprintf(&conf, "%s/openssl.cnf", keyd.root) > 0);
 	CU_ASSERT_TRUE(openssl_conf_write(conf, module));
+	CU_ASSERT_TRUE(key_pem_write());
 	CU_ASSERT_EQUAL(setenv("OPENSSL_CONF", conf, 1), 0);
 	CU_ASSERT_EQUAL(setenv("SPKI", spki, 1), 0);
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
@@ -413,6 +458,7 @@ static CU_TestInfo tests[] = {
 	{ "TLS 1.2 server", test_tls12 },
 	{ "TLS 1.3 server", test_tls13 },
 	{ "a URI alone loads the key", test_uri },
+	{ "a key file that holds only the URI loads the key", test_pem },
 	{ "a forked child asks by itself", test_fork },
 	{ "threads share a handle", test_threads },
 	{ "a handle outlives the custodian", test_restart },
