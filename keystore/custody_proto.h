@@ -21,7 +21,10 @@ enum custody_op {
 	CUSTODY_OP_LOAD,	/* label, slot or spki; reply: slot, protection, number = bits, spki, name = at rest, body = public key */
 	CUSTODY_OP_SIGN,	/* label, spki, name = digest, padding, number = PSS salt bytes, body = the bytes; reply: body = signature */
 	CUSTODY_OP_SIGN_DIGEST, /* the same, body = the digest */
-	CUSTODY_OP_DECRYPT,	/* label, spki, body = ciphertext; reply: body = plaintext, or random bytes when the padding was bad */
+	CUSTODY_OP_DECRYPT,	/* label, spki, padding, body = ciphertext; reply: body = plaintext. PKCS#1 v1.5: or random bytes when the padding was bad.
+				 * OAEP: name = "DIGEST,MGF1-DIGEST", number = bytes of the label, which follows the ciphertext. TLS (the premaster secret of
+				 * RFC 5246 7.4.7.1): number = client_hello version << 16 | another version to be taken, or 0; reply: 48 bytes, random when
+				 * padding, length or version were wrong */
 	CUSTODY_OP_PROMOTE,	/* label, spki */
 	CUSTODY_OP_DELETE,	/* label, spki or none */
 	CUSTODY_OP_LIST,	/* reply: body = "label slot spki bits protection at-rest\n" ... */

@@ -11,7 +11,7 @@
 #include "common/err.h"
 #include "keystore/ks.h"
 
-enum custody_padding { CUSTODY_PADDING_PKCS1, CUSTODY_PADDING_PSS, CUSTODY_PADDING_N_ };
+enum custody_padding { CUSTODY_PADDING_PKCS1, CUSTODY_PADDING_PSS, CUSTODY_PADDING_OAEP, CUSTODY_PADDING_TLS, CUSTODY_PADDING_N_ };
 
 struct custody_ask { /* a request to sign, as the floor sees it; everything is borrowed for the time of the call */
 	const char *label;

@@ -60,7 +60,7 @@ int pad_pkcs1_sign(const EVP_MD *md, const uint8_t *digest, size_t len, uint8_t 
 /* XORs MGF1(seed) over out[0..len): RFC 8017 B.2.1. */
 static int mgf1_xor(const EVP_MD *md, const uint8_t *seed, size_t seed_len, uint8_t *out, size_t len)
 {
-	uint8_t block[EVP_MAX_MD_SIZE], in[EVP_MAX_MD_SIZE + 4];
+	uint8_t block[EVP_MAX_MD_SIZE], in[PAD_K_MAX + 4];
 	size_t h_len = (size_t) EVP_MD_get_size(md);
 
 	memcpy(in, seed, seed_len);
@@ -74,6 +74,8 @@ static int mgf1_xor(const EVP_MD *md, const uint8_t *seed, size_t seed_len, uint
 		for (size_t j = 0; j < h_len && at + j < len; j++)
 			out[at + j] ^= block[j];
 	}
+	OPENSSL_cleanse(block, sizeof(block));
+	OPENSSL_cleanse(in, sizeof(in));
 	return 0;
 }
 
@@ -217,5 +219,60 @@ int pad_pkcs1_open(const uint8_t *em, size_t k, const uint8_t reject_key[PAD_REJ
 		out[i] = (uint8_t) ((em[i] & good) | (reject.text[i] & ~good));
 	shift_left(out, k, k - *ret_len);
 	OPENSSL_cleanse(&reject, sizeof(reject));
+	return 0;
+}
+
+/* Ones when db is lHash, zeros, 01, text; *ret_at is where the text begins. */
+static size_t oaep_check(const uint8_t *db, size_t len, const uint8_t *l_hash, size_t h, size_t *ret_at)
+{
+	size_t wrong = 0, found = 0, at = 0;
+
+	for (size_t i = 0; i < h; i++)
+		wrong |= db[i] ^ l_hash[i];
+	for (size_t i = h; i < len; i++) {
+		size_t first = ~mask_zero(db[i]) & ~found;
+
+		at = (at & ~first) | ((i + 1) & first);
+		wrong |= first & (size_t) (db[i] ^ 1);
+		found |= first;
+	}
+	*ret_at = at;
+	return mask_zero(wrong) & found;
+}
+
+int pad_oaep_open(const EVP_MD *md, const EVP_MD *mgf, const uint8_t *label, size_t label_len, uint8_t *em, size_t k, uint8_t *out, size_t *ret_len)
+{
+	size_t h = (size_t) EVP_MD_get_size(md), db_len, at = 0, good;
+	uint8_t l_hash[EVP_MAX_MD_SIZE], *seed = em + 1, *db = em + 1 + h;
+
+	if (k > PAD_K_MAX || k < 2 * h + 2)
+		return -EINVAL;
+	db_len = k - h - 1;
+	if (EVP_Digest(label_len > 0 ? label : (const uint8_t *) "", label_len, l_hash, NULL, md, NULL) != 1 || mgf1_xor(mgf, db, db_len, seed, h) < 0 ||
+	    mgf1_xor(mgf, seed, h, db, db_len) < 0)
+		return -ENOMEM;
+	good = oaep_check(db, db_len, l_hash, h, &at) & mask_zero(em[0]);
+	at &= good;
+	memcpy(out, db, db_len);
+	shift_left(out, db_len, at);
+	*ret_len = (db_len - at) & good;
+	OPENSSL_cleanse(em, k);
+	return good ? 0 : -EINVAL;
+}
+
+int pad_tls_open(const uint8_t *em, size_t k, unsigned version, unsigned other, const uint8_t random[PAD_PREMASTER_BYTES], uint8_t out[PAD_PREMASTER_BYTES])
+{
+	size_t from, found, good;
+
+	if (k > PAD_K_MAX || k < PKCS1_OVERHEAD + PAD_PREMASTER_BYTES)
+		return -EINVAL;
+	from = k - PAD_PREMASTER_BYTES;
+	found = ((size_t) em[from] << 8) | em[from + 1];
+	good = mask_zero(em[0]) & mask_equal(em[1], 2) & mask_zero(em[from - 1]);
+	for (size_t i = 2; i < from - 1; i++)
+		good &= ~mask_zero(em[i]);
+	good &= mask_equal(found, version) | (mask_equal(found, other) & ~mask_zero(other));
+	for (size_t i = 0; i < PAD_PREMASTER_BYTES; i++)
+		out[i] = (uint8_t) ((em[from + i] & good) | (random[i] & ~good));
 	return 0;
 }

@@ -206,3 +206,16 @@ size_t provider_key_bytes(const struct provider_key *k)
 {
 	return ((size_t) k->bits + 7) / 8;
 }
+
+int provider_digest_set(struct provider *p, const OSSL_PARAM *name, char ret[DIGEST_NAME_BYTES])
+{
+	AUTO(md) EVP_MD *md = name->data_type == OSSL_PARAM_UTF8_STRING ? EVP_MD_fetch(p->libctx, name->data, NULL) : NULL;
+	static const char *const names[] = { "SHA1", "SHA224", "SHA256", "SHA384", "SHA512" }; /* what the custodian pads */
+
+	for (size_t i = 0; md && i < sizeof(names) / sizeof(names[0]); i++)
+		if (EVP_MD_is_a(md, names[i])) {
+			strcpy(ret, names[i]);
+			return 1;
+		}
+	return provider_fail(NULL, -EINVAL);
+}

@@ -37,6 +37,9 @@ struct provider_key *provider_key_ref(struct provider_key *k);
 void provider_key_free(struct provider_key *k);
 /* k bytes of the modulus. */
 size_t provider_key_bytes(const struct provider_key *k);
+/* The digest that a parameter names, by the name that the custodian knows it by. 0, with the reason in the error queue: another. */
+enum { DIGEST_NAME_BYTES = 16 };
+int provider_digest_set(struct provider *p, const OSSL_PARAM *name, char ret[DIGEST_NAME_BYTES]);
 /* Puts the reason into OpenSSL's error queue and returns 0, as dispatch functions must. */
 int provider_fail(const struct err *e, int code);
 

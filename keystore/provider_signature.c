@@ -13,8 +13,6 @@
 #include "common/auto_ssl.h"
 #include "keystore/provider.h"
 
-enum { DIGEST_NAME_BYTES = 16 };
-
 struct sig {
 	struct provider *provider;
 	struct provider_key *key;
@@ -63,15 +61,9 @@ static void *sig_dup(void *ctx)
 
 static int digest_set(struct sig *s, const char *name)
 {
-	AUTO(md) EVP_MD *md = EVP_MD_fetch(s->provider->libctx, name, NULL);
-	static const char *const names[] = { "SHA1", "SHA224", "SHA256", "SHA384", "SHA512" }; /* what the custodian pads */
+	OSSL_PARAM p = OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, (char *) name, 0);
 
-	for (size_t i = 0; md && i < sizeof(names) / sizeof(names[0]); i++)
-		if (EVP_MD_is_a(md, names[i])) {
-			strcpy(s->digest, names[i]);
-			return 1;
-		}
-	return provider_fail(NULL, -EINVAL);
+	return provider_digest_set(s->provider, &p, s->digest);
 }
 
 static int padding_set(struct sig *s, const OSSL_PARAM *p)

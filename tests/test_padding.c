@@ -1,4 +1,5 @@
 /* Our paddings against OpenSSL's verification and encryption, and against broken twins. */
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
@@ -195,6 +196,107 @@ static void test_rejection(void)
 	CU_ASSERT_TRUE(lengths > 48);
 }
 
+/* ---- OAEP */
+
+struct oaep {
+	const char *md, *mgf;
+	size_t label_len, len;
+	int key;
+};
+
+static bool oaep_encrypt(const struct oaep *o, const uint8_t *label, const uint8_t *text, uint8_t *em, size_t k)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, keys[o->key], NULL);
+	uint8_t cipher[PAD_K_MAX];
+	size_t c_len = sizeof(cipher);
+	void *own = o->label_len > 0 ? OPENSSL_memdup(label, o->label_len) : NULL;
+
+	return ctx && EVP_PKEY_encrypt_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
+	       EVP_PKEY_CTX_set_rsa_oaep_md(ctx, pad_digest(o->md)) == 1 && EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, pad_digest(o->mgf)) == 1 &&
+	       (!own || EVP_PKEY_CTX_set0_rsa_oaep_label(ctx, own, (int) o->label_len) == 1) && EVP_PKEY_encrypt(ctx, cipher, &c_len, text, o->len) == 1 &&
+	       c_len == k && raw(keys[o->key], cipher, em, k);
+}
+
+static int oaep_open(const struct oaep *o, const uint8_t *label, const uint8_t *em, size_t k, uint8_t *out, size_t *len)
+{
+	uint8_t copy[PAD_K_MAX];
+
+	memcpy(copy, em, k);
+	return pad_oaep_open(pad_digest(o->md), pad_digest(o->mgf), label, o->label_len, copy, k, out, len);
+}
+
+static void test_oaep_open(void)
+{
+	static const struct oaep rows[] = {
+		{ "SHA1", "SHA1", 0, 0, 0 },	  { "SHA1", "SHA1", 0, 214, 0 },      { "SHA256", "SHA256", 0, 190, 0 }, { "SHA256", "SHA1", 5, 20, 0 },
+		{ "SHA512", "SHA256", 9, 126, 0 }, { "SHA384", "SHA384", 1, 1, 1 },    { "SHA224", "SHA512", 0, 50, 2 },  { "SHA256", "SHA256", 3, 32, 3 },
+	};
+	static const uint8_t label[] = "a label!";
+	uint8_t text[256], em[PAD_K_MAX], out[PAD_K_MAX];
+
+	CU_ASSERT_EQUAL(RAND_bytes(text, sizeof(text)), 1);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t k = ((size_t) sizes[rows[i].key] + 7) / 8, len = 999;
+
+		CU_ASSERT_TRUE(oaep_encrypt(&rows[i], label, text, em, k));
+		CU_ASSERT_EQUAL(oaep_open(&rows[i], label, em, k, out, &len), 0);
+		CU_ASSERT_EQUAL(len, rows[i].len);
+		CU_ASSERT_EQUAL(memcmp(out, text, rows[i].len), 0);
+		for (size_t at = 0; at < k; at++) { /* any byte broken: the same error */
+			em[at] ^= 1;
+			if (at < 1 + (size_t) EVP_MD_get_size(pad_digest(rows[i].md)) || at >= k - 1 - rows[i].len)
+				CU_ASSERT_EQUAL(oaep_open(&rows[i], label, em, k, out, &len), -EINVAL);
+			em[at] ^= 1;
+		}
+	}
+}
+
+static void test_oaep_twins(void)
+{
+	static const struct oaep good = { "SHA256", "SHA256", 3, 20, 0 }, other_md = { "SHA1", "SHA256", 3, 20, 0 };
+	static const struct oaep other_mgf = { "SHA256", "SHA1", 3, 20, 0 }, no_label = { "SHA256", "SHA256", 0, 20, 0 };
+	static const uint8_t label[] = "lab", other_label[] = "lac", text[20] = { 7 };
+	uint8_t em[PAD_K_MAX], out[PAD_K_MAX];
+	size_t len;
+
+	CU_ASSERT_TRUE(oaep_encrypt(&good, label, text, em, 256));
+	CU_ASSERT_EQUAL(oaep_open(&good, label, em, 256, out, &len), 0);
+	CU_ASSERT_EQUAL(oaep_open(&good, other_label, em, 256, out, &len), -EINVAL);
+	CU_ASSERT_EQUAL(oaep_open(&no_label, NULL, em, 256, out, &len), -EINVAL);
+	CU_ASSERT_EQUAL(oaep_open(&other_md, label, em, 256, out, &len), -EINVAL);
+	CU_ASSERT_EQUAL(oaep_open(&other_mgf, label, em, 256, out, &len), -EINVAL);
+	CU_ASSERT_EQUAL(oaep_open(&good, label, em, 65, out, &len), -EINVAL); /* no room for two digests */
+}
+
+/* ---- TLS */
+
+static void test_tls_open(void)
+{
+	static const struct { const char *why; size_t at; uint8_t byte; unsigned other; bool good; } rows[] = {
+		{ "nothing", 5, 0x11, 0, true },	     { "first byte", 0, 1, 0, false },	       { "type", 1, 1, 0, false },
+		{ "a zero in the padding", 100, 0, 0, false }, { "no zero before the secret", 207, 5, 0, false }, { "version", 208, 2, 0, false },
+		{ "minor version", 209, 1, 0, false },	     { "the other version", 209, 1, 0x0301, true }, { "the secret's last byte", 255, 9, 0, true },
+	};
+	uint8_t random[PAD_PREMASTER_BYTES], out[PAD_PREMASTER_BYTES];
+
+	memset(random, 0xee, sizeof(random));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t em[256];
+		const uint8_t *want = rows[i].good ? em + 208 : random;
+
+		memset(em, 0x11, sizeof(em));
+		em[0] = em[207] = 0;
+		em[1] = 2;
+		em[208] = em[209] = 3;
+		em[rows[i].at] = rows[i].byte;
+		CU_ASSERT_EQUAL(pad_tls_open(em, 256, 0x0303, rows[i].other, random, out), 0);
+		if (memcmp(out, want, sizeof(out)) != 0)
+			printf("%s\n", rows[i].why);
+		CU_ASSERT_EQUAL(memcmp(out, want, sizeof(out)), 0);
+		CU_ASSERT_EQUAL(pad_tls_open(em, 58, 0x0303, 0, random, out), -EINVAL);
+	}
+}
+
 /* A fault in the private operation must not get out. */
 static int wrong_op(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
 {
@@ -224,6 +326,9 @@ static CU_TestInfo tests[] = {
 	{ "one broken byte gives a false text", test_open_twins },
 	{ "padding without an end gives a false text", test_open_no_end },
 	{ "the false text is fixed by key and ciphertext", test_rejection },
+	{ "what OpenSSL encrypts with OAEP is opened, and no broken twin", test_oaep_open },
+	{ "OAEP with another digest or label is one error", test_oaep_twins },
+	{ "a premaster secret, or the random one", test_tls_open },
 	{ "a wrong result is withheld", test_fault_withheld },
 	CU_TEST_INFO_NULL,
 };

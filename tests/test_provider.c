@@ -257,7 +257,7 @@ static void ssl_join(SSL *client, SSL *server)
 	SSL_set_accept_state(server);
 }
 
-static void handshake(EVP_PKEY *k, int version)
+static void handshake(EVP_PKEY *k, int version, const char *ciphers)
 {
 	SSL_CTX *cctx = SSL_CTX_new(TLS_client_method()), *sctx = SSL_CTX_new(TLS_server_method());
 	SSL *client, *server;
@@ -265,6 +265,7 @@ static void handshake(EVP_PKEY *k, int version)
 	CU_ASSERT_EQUAL(SSL_CTX_use_certificate(sctx, cert), 1);
 	CU_ASSERT_EQUAL(SSL_CTX_use_PrivateKey(sctx, k), 1);
 	CU_ASSERT_EQUAL(SSL_CTX_set_min_proto_version(sctx, version) && SSL_CTX_set_max_proto_version(sctx, version), 1);
+	CU_ASSERT_TRUE(!ciphers || SSL_CTX_set_cipher_list(sctx, ciphers) == 1);
 	client = SSL_new(cctx);
 	server = SSL_new(sctx);
 	ssl_join(client, server);
@@ -278,12 +279,17 @@ static void handshake(EVP_PKEY *k, int version)
 
 static void test_tls12(void)
 {
-	handshake(key, TLS1_2_VERSION);
+	handshake(key, TLS1_2_VERSION, NULL);
+}
+
+static void test_tls12_rsa(void)
+{
+	handshake(key, TLS1_2_VERSION, "AES128-GCM-SHA256"); /* RSA key exchange: the premaster secret is decrypted */
 }
 
 static void test_tls13(void)
 {
-	handshake(key, TLS1_3_VERSION);
+	handshake(key, TLS1_3_VERSION, NULL);
 }
 
 /* As any OpenSSL program: no property query, the URI alone. */
@@ -321,7 +327,7 @@ static void test_uri(void)
 	CU_ASSERT_PTR_NULL(nonsense);
 	if (by_spki && by_slot) {
 		CU_ASSERT_EQUAL(EVP_PKEY_eq(by_spki, by_slot), 1);
-		handshake(by_spki, TLS1_3_VERSION);
+		handshake(by_spki, TLS1_3_VERSION, NULL);
 	}
 }
 
@@ -421,6 +427,11 @@ static void test_openssl_command(void)
 		"openssl dgst -sha256 -sign 'keyroll://tls?spki='\"$SPKI\" -out sig cert.pem",
 		"openssl x509 -in cert.pem -noout -pubkey >pub.pem && openssl dgst -sha256 -verify pub.pem -signature sig cert.pem",
 		"openssl cms -encrypt -in pub.pem -out mail cert.pem && openssl cms -decrypt -in mail -inkey keyroll://tls -recip cert.pem >plain",
+		"echo text >text && openssl pkeyutl -encrypt -pubin -inkey pub.pem -in text -out oaep -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 && "
+		"openssl pkeyutl -decrypt -inkey keyroll://tls -in oaep -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 | cmp - text && "
+		"! openssl pkeyutl -decrypt -inkey keyroll://tls -in oaep -pkeyopt rsa_padding_mode:oaep",
+		"openssl cms -encrypt -in text -out mail2 -recip cert.pem -keyopt rsa_padding_mode:oaep && "
+		"openssl cms -decrypt -in mail2 -inkey key.pem -recip cert.pem | grep -q text",
 		"openssl pkey -in key.pem -pubout -out by-file.pem && cmp by-file.pem pub.pem", /* through the file: store */
 		"openssl genrsa -out own.pem 2048 && openssl rsa -in own.pem -check -noout", /* other keys are not disturbed */
 		"! openssl pkey -in keyroll://tls -out leak.pem && ! test -s leak.pem",
@@ -456,6 +467,7 @@ static CU_TestInfo tests[] = {
 	{ "bad padding gives the same false text each time", test_raw_decrypt },
 	{ "the private half is not given out", test_private_half_stays },
 	{ "TLS 1.2 server", test_tls12 },
+	{ "TLS 1.2 server with RSA key exchange", test_tls12_rsa },
 	{ "TLS 1.3 server", test_tls13 },
 	{ "a URI alone loads the key", test_uri },
 	{ "a key file that holds only the URI loads the key", test_pem },
