@@ -19,16 +19,28 @@ static void sig_free_(X509_SIG *p)
 }
 AUTO_DEFINE(x509_sig, X509_SIG *, sig_free_);
 
+/* A credential that keyroll-seal made ends with the word for what sealed it; any other is worth no more than a file. */
+static const char *at_rest_of(const struct buf *b)
+{
+	static const char *const words[] = { "tpm2", "host" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (b->len == SEAL_SECRET_BYTES + SEAL_WORD_BYTES && memcmp(b->data + SEAL_SECRET_BYTES, words[i], SEAL_WORD_BYTES) == 0)
+			return words[i];
+	return b->len == SEAL_SECRET_BYTES ? "file" : NULL;
+}
+
 static int secret_read(const char *path, struct seal *ret, struct err *reterr)
 {
 	AUTO(buf) struct buf b = BUF_SECRET;
 	struct stat st;
-	int r = fs_read(path, SEAL_SECRET_BYTES + 1, &b, reterr);
+	int r = fs_read(path, SEAL_SECRET_BYTES + SEAL_WORD_BYTES + 1, &b, reterr);
 
 	if (r < 0)
 		return r;
-	if (b.len != SEAL_SECRET_BYTES)
-		return err_set(reterr, -EBADMSG, "%s has %zu bytes, a machine secret has %d", path, b.len, SEAL_SECRET_BYTES);
+	ret->at_rest = at_rest_of(&b);
+	if (!ret->at_rest)
+		return err_set(reterr, -EBADMSG, "%s is no machine secret (%zu bytes). The keys stay: bring the right one back", path, b.len);
 	if (stat(path, &st) < 0 || (st.st_mode & 077) != 0)
 		return err_set(reterr, -EPERM, "%s may be read by others (mode %04o), 0600 is wanted", path, st.st_mode & 07777);
 	memcpy(ret->secret, b.data, SEAL_SECRET_BYTES);
@@ -45,15 +57,14 @@ int seal_open(const char *state_dir, struct seal *ret, struct err *reterr)
 		if (asprintf(&path, "%s/" SECRET_NAME, credentials) < 0)
 			return -ENOMEM;
 		r = secret_read(path, ret, reterr);
-		ret->at_rest = "host";
 		if (r != -ENOENT)
 			return r;
 		free(TAKE(path));
 	}
 	if (asprintf(&path, "%s/" SECRET_NAME, state_dir) < 0)
 		return -ENOMEM;
-	ret->at_rest = "file";
 	r = secret_read(path, ret, reterr);
+	ret->at_rest = "file"; /* whatever it says of itself */
 	if (r != -ENOENT)
 		return r;
 	if (RAND_priv_bytes(ret->secret, SEAL_SECRET_BYTES) != 1)
@@ -92,7 +103,7 @@ int seal_unwrap(const struct seal *s, const struct buf *blob, struct buf *plain,
 	int len = p8 ? i2d_PKCS8_PRIV_KEY_INFO(p8, &der) : -1, r;
 
 	if (len <= 0)
-		return err_from_openssl(reterr, -EBADMSG, "unsealing a key: damaged, or sealed under another machine secret");
+		return err_from_openssl(reterr, -EBADMSG, "unsealing a key: damaged, or sealed under another machine secret. The file stays: bring that secret back, or delete the key and enrol again");
 	r = buf_set(plain, der, (size_t) len);
 	OPENSSL_clear_free(der, (size_t) len);
 	return r;

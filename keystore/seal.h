@@ -9,15 +9,15 @@
 #include "common/buf.h"
 #include "common/err.h"
 
-enum { SEAL_SECRET_BYTES = 32, SEAL_BLOB_BYTES = 8192 };
+enum { SEAL_SECRET_BYTES = 32, SEAL_WORD_BYTES = 4, SEAL_BLOB_BYTES = 8192 };
 
 struct seal {
 	uint8_t secret[SEAL_SECRET_BYTES];
-	const char *at_rest; /* "host": the credential that the service manager unsealed; "file"; "none": sealed copies are not kept */
+	const char *at_rest; /* "tpm2", "host": what keyroll-seal sealed the credential with, as it says within the seal; "file" */
 };
 
 /* The secret is the credential "machine-secret" ($CREDENTIALS_DIRECTORY) or, where there is none, state_dir/machine-secret, mode 0600, made on first
- * use. -EBADMSG: it has not 32 bytes; -EPERM: others may read it. Reads of TPM-sealed secrets need nothing here: systemd unseals them. */
+ * use. -EBADMSG: it is no machine secret; -EPERM: others may read it. Unsealing is the service manager's: the TPM is not opened here. */
 int seal_open(const char *state_dir, struct seal *ret, struct err *reterr) CHECKED;
 void seal_clear(struct seal *s);
 
