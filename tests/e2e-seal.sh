@@ -10,7 +10,8 @@ here=${top_srcdir:-$(dirname "$0")/..}
 for tool in systemd-creds swtpm swtpm_ioctl tpm2_flushcontext; do
 	command -v "$tool" >/dev/null || { echo "no $tool here"; exit 77; }
 done
-trap 'swtpm_stop; cleanup' EXIT
+KEYD_PID=''
+trap '[ -z "$KEYD_PID" ] || keyd_stop; swtpm_stop; cleanup' EXIT
 STORE=$ROOT/etc/credstore.encrypted/keyroll-keyd
 KEYD_STATE=$ROOT/var/lib/keyroll/keyd
 export SYSTEMD_CREDENTIAL_SECRET=$ROOT/credential.secret # the host's key of this test
@@ -53,6 +54,7 @@ keyd_start() {
 }
 keyd_stop() {
 	kill "$KEYD_PID" && wait "$KEYD_PID"
+	KEYD_PID=''
 	mv "$ROOT/log/keyd.log" "$ROOT/keyd.last"
 }
 keyd_says() { grep -q -- "$1" "$ROOT/log/keyd.log" || fail "the custodian does not say: $1"; }
