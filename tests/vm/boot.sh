@@ -1,0 +1,89 @@
+#!/bin/bash
+# boot.sh KERNEL-TREE ROOT.img STATE.img [TPM-FOLDER]: boots the guest under emulation and lets it run the phases that its state disk lists, through as
+# many reboots as they ask for. Status: that of the first phase that failed, 0 when all of them ended well, 124 over LIMIT_SEC, 125 when the guest died.
+# A guest that dies before its first phase began is started once more; a phase that began never runs twice.
+# TPM-FOLDER: the state of a software TPM 2.0, which outlives the guest.
+set -u
+export LC_ALL=C
+src=$(realpath "${top_srcdir:-.}")
+LIMIT_SEC=${LIMIT_SEC:-800}
+kernel=$1 root=$2 state=$3 tpm=${4:-}
+work=$(mktemp -d)
+tpm_pid=
+
+cleanup() {
+	[ -z "$tpm_pid" ] || kill "$tpm_pid" 2>/dev/null
+	rm -rf "$work"
+}
+trap cleanup EXIT
+
+plain() { case $1 in *.xz) xz -dc "$1" ;; *) cat "$1" ;; esac; }
+
+make_initrd() {
+	local modules name file n=10
+
+	mkdir -p "$work/i"/{bin,mod,proc,sys,dev,low,state,new}
+	cp "$(command -v busybox)" "$work/i/bin/busybox"
+	ln -s busybox "$work/i/bin/sh"
+	install -m 0755 "$src/tests/vm/init" "$work/i/init"
+	modules=$(find "$kernel" -type d -path '*/modules/*' -name kernel | head -n 1)
+	for name in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk virtio-rng mbcache crc16 crc32c_generic libcrc32c jbd2 ext4 overlay; do
+		file=$(find "$modules" -name "$name.ko*" | head -n 1)
+		[ -z "$file" ] || plain "$file" >"$work/i/mod/$n-$name.ko" # others are built in
+		n=$((n + 1))
+	done
+	(cd "$work/i" && find . | cpio -o -H newc --quiet | gzip -1) >"$work/initrd"
+}
+
+start_tpm() {
+	mkdir -p "$tpm"
+	swtpm socket --tpm2 --tpmstate dir="$tpm" --ctrl type=unixio,path="$work/tpm.sock" --flags startup-clear >"$work/tpm.log" 2>&1 &
+	tpm_pid=$!
+	for _ in {1..100}; do
+		[ ! -S "$work/tpm.sock" ] || return 0
+		kill -0 "$tpm_pid" || break
+		read -rt 0.05 <> <(:)
+	done
+	cat "$work/tpm.log" >&2
+	return 1
+}
+
+# Once, from power on to power off.
+run_guest() {
+	local devices=() status
+
+	tpm_pid=
+	if [ -n "$tpm" ]; then
+		start_tpm || return 125
+		devices=(-chardev "socket,id=tpm,path=$work/tpm.sock" -tpmdev "emulator,id=tpm0,chardev=tpm" -device "tpm-tis,tpmdev=tpm0")
+	fi
+	: >"$work/marks"
+	timeout -k 10 "$LIMIT_SEC" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nodefaults -no-user-config -display none \
+		-serial file:"$work/console" -serial stdio -serial file:"$work/marks" -device virtio-rng-pci \
+		-drive file="$root",if=virtio,format=raw,readonly=on -drive file="$state",if=virtio,format=raw,cache=unsafe "${devices[@]}" \
+		-kernel "$(find "$kernel" -name 'vmlinuz*' -type f | head -n 1)" -initrd "$work/initrd" \
+		-append "console=ttyS0 quiet panic=1 net.ifnames=0 systemd.unit=keyroll-vm.target systemd.show_status=0" </dev/null | tr -d '\r'
+	status=${PIPESTATUS[0]}
+	[ -z "$tpm_pid" ] || kill "$tpm_pid" 2>/dev/null
+	return "$status"
+}
+
+make_initrd
+for _ in 1 2; do
+	emulator=0
+	run_guest || emulator=$?
+	grep -q '^begin ' "$work/marks" && break
+	echo "the guest died before its command began (emulator's status $emulator):"
+	tail -n 40 "$work/console"
+done
+begun=$(grep -c '^begin ' "$work/marks")
+ended=$(grep -c '^end ' "$work/marks")
+bad=$(tr -d '\r' <"$work/marks" | awk '$1 == "end" && $3 != 0 { print $3; exit }')
+[ -z "$bad" ] || exit "$bad"
+if [ "$begun" = 0 ] || [ "$begun" != "$ended" ] || [ "$emulator" != 0 ]; then
+	echo "no answer from the guest (emulator's status $emulator; 124: over $LIMIT_SEC s); its console:"
+	tail -n 60 "$work/console"
+	[ "$emulator" = 124 ] && exit 124
+	exit 125
+fi
+echo "$ended phases ended well"

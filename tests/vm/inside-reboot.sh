@@ -1,0 +1,20 @@
+#!/bin/bash
+# After a reboot: the same keys, restored into the kernel from their sealed copies, the same certificates and due times, and nothing was asked of the CA.
+set -u
+. "${BASH_SOURCE[0]%/*}/inside-lib.sh"
+
+until_true 120 pkictl ca status || fail "the CA does not answer after the reboot"
+until_true 60 key_works || { key_works; fail "the key does not sign after the reboot"; }
+facts >"$work/facts.after" || fail "the facts"
+diff "$work/facts" "$work/facts.after" || fail "the reboot changed something"
+[ "$(pkictl show Test-CA --json=short | jq -r '(.trustpoints[0] // .).protection')" = kernel ] || fail "the router's key is not in the kernel any more"
+ok "keys, certificates, requests and timers are what they were"
+for event in CSR_FINGERPRINT KEY_GENERATED CERT_INSTALL CS_REQUEST_PENDING CS_CERT_ISSUED; do
+	[ "$(journalctl -b -q --no-pager -o cat PKI_EVENT=$event | wc -l)" = 0 ] || fail "the journal has $event since the reboot"
+done
+[ "$(journalctl -q --no-pager -o cat PKI_EVENT=CS_CERT_ISSUED | wc -l)" -gt 0 ] || fail "the journal of the boot before is lost, and proves nothing"
+ok "no key was made, no request sent, no certificate issued"
+secrets_open
+no_primes
+secrets_close
+ok "no prime in memory"
