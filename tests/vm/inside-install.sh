@@ -1,6 +1,7 @@
 #!/bin/bash
 # A CA and a trustpoint by the installed units, all keys in the kernel; TLS with such a key; and no prime of a key in any memory.
 set -u
+# shellcheck source=tests/vm/inside-lib.sh
 . "${BASH_SOURCE[0]%/*}/inside-lib.sh"
 
 mkdir -p /etc/keyroll/ca /etc/keyroll/trustpoints

@@ -1,6 +1,7 @@
 #!/bin/bash
 # After a reboot: the same keys, restored into the kernel from their sealed copies, the same certificates and due times, and nothing was asked of the CA.
 set -u
+# shellcheck source=tests/vm/inside-lib.sh
 . "${BASH_SOURCE[0]%/*}/inside-lib.sh"
 
 until_true 120 pkictl ca status || fail "the CA does not answer after the reboot"

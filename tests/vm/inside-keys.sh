@@ -1,0 +1,24 @@
+#!/bin/bash
+# The key store under a real systemd on a kernel that has the parser: as a service, what the contract, access and provider tests ask.
+set -u
+here=${BASH_SOURCE[0]%/*}
+
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+
+# the drop-ins that are installed have had their effect
+grep -q '^pkcs8_key_parser ' /proc/modules || fail "modules-load.d did not load the parser"
+
+# in a unit, as the custodian is: a session keyring of its own, the user keyring not in it
+run_test() {
+	systemd-run --quiet --pipe --wait --collect -p KeyringMode=private -p WorkingDirectory=/var/lib/keyroll-vm/work \
+		--setenv=KEYROLL_KEYD="$(find /usr/lib* -name keyroll-keyd -type f | head -n 1)" --setenv=top_builddir=/var/lib/keyroll-vm/work "${@:2}" "$here/$1" ||
+		fail "$1"
+}
+run_test test_ks_contract --setenv=KEYROLL_BACKENDS="kernel keyring"
+run_test test_custody_access
+[ ! -x "$here/test_guarantees" ] || run_test test_guarantees
+run_test test_provider
+echo "ok: contract, access and provider tests at level kernel"
