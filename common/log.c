@@ -15,7 +15,7 @@
 
 #define MESSAGE_BYTES 1024
 #define FIELD_BYTES 384
-#define FIELDS_MAX 11
+#define FIELDS_MAX 15
 
 static struct {
 	const char *program;
@@ -102,6 +102,10 @@ static void entry_add_fields(struct entry *e, const struct log_fields *f)
 	entry_add(e, "PKI_TIMER", f->timer);
 	entry_add(e, "PKI_TRANSACTION", f->transaction);
 	entry_add(e, "PKI_DUE", due);
+	entry_add(e, "PKI_PROTECTION", f->protection);
+	entry_add(e, "PKI_AT_REST", f->at_rest);
+	entry_add(e, "PKI_KERNEL", f->kernel);
+	entry_add(e, "PKI_BETTER", f->better);
 }
 
 static void write_journal(int level, int ev, const struct log_fields *f, const char *message)

@@ -27,6 +27,10 @@ struct log_fields {
 	const char *serial;	/* PKI_SERIAL= */
 	const char *timer;	/* PKI_TIMER= */
 	const char *transaction; /* PKI_TRANSACTION= */
+	const char *protection; /* PKI_PROTECTION= */
+	const char *at_rest;	/* PKI_AT_REST= */
+	const char *kernel;	/* PKI_KERNEL= */
+	const char *better;	/* PKI_BETTER= */
 	int64_t due_sec;	/* PKI_DUE=, 0: none */
 };
 

@@ -19,7 +19,8 @@ struct backend_key { /* what a private operation needs */
 
 struct backend {
 	enum ks_protection protection;
-	/* 0 when this machine has it, by trying: load, raw operation, compare, no read-back where that is promised. -ENOTSUP with the reason. */
+	/* 0 when this machine has it, by trying: load, raw operation, compare, no read-back where that is promised. Else the reason, as
+	 * -ENOPKG no PKCS#8 parser, -ENODEV no such keys, -EPERM or -ENOSYS forbidden, -EDQUOT, -EIO a wrong result, -ENOTSUP gives keys back. */
 	int (*probe)(const struct buf *pkcs8, EVP_PKEY *pub, struct err *reterr);
 	/* PKCS#8 DER into ring under label, in place of another of that label. Returns the serial. -EDQUOT with numbers. */
 	int (*load)(key_serial_t ring, const char *label, const struct buf *pkcs8, key_serial_t *ret, struct err *reterr);

@@ -121,8 +121,10 @@ static int probe(const struct buf *pkcs8, EVP_PKEY *pub, struct err *reterr)
 	key_serial_t id = 0;
 	int r = load(KEY_SPEC_PROCESS_KEYRING, "keyroll-probe", pkcs8, &id, reterr);
 
-	if (r == -EBADMSG || r == -ENODEV)
-		return err_set(reterr, -ENOTSUP, "the kernel has no PKCS#8 parser (module pkcs8_key_parser)");
+	if (r == -EBADMSG) /* said of any bytes while the parser is missing */
+		return err_set(reterr, -ENOPKG, "the kernel has no PKCS#8 parser (module pkcs8_key_parser)");
+	if (r == -ENODEV)
+		return err_set(reterr, -ENODEV, "the kernel has no asymmetric keys");
 	if (r < 0)
 		return r;
 	r = probe_key(id, pub, reterr);

@@ -50,12 +50,12 @@ void custody_msg_clear(struct custody_msg *m)
 	m->body.secret = secret;
 }
 
-static int text_take(const uint8_t **p, size_t len, size_t max, char *out, const char *what, struct err *reterr)
+static int text_take(const uint8_t **p, size_t len, size_t max, uint8_t lowest, char *out, const char *what, struct err *reterr)
 {
 	if (len > max)
 		return err_set(reterr, -EBADMSG, "custody record: %s of %zu bytes, at most %zu", what, len, max);
 	for (size_t i = 0; i < len; i++)
-		if ((*p)[i] <= ' ' || (*p)[i] > '~')
+		if ((*p)[i] < lowest || (*p)[i] > '~')
 			return err_set(reterr, -EBADMSG, "custody record: byte 0x%02x in %s, printable ASCII is wanted", (*p)[i], what);
 	memcpy(out, *p, len);
 	out[len] = '\0';
@@ -71,8 +71,10 @@ static int header_check(const uint8_t *h, size_t len, struct err *reterr)
 		return err_set(reterr, -EBADMSG, "custody record of version %u, version %d is spoken here", h[2], CUSTODY_VERSION);
 	if (h[3] >= CUSTODY_OP_N_)
 		return err_set(reterr, -EBADMSG, "custody record: unknown operation %u", h[3]);
-	if (h[15] & ~CUSTODY_FLAG_FD || get16(h + 26) != 0)
+	if (h[15] & ~CUSTODY_FLAG_FD)
 		return err_set(reterr, -EBADMSG, "custody record: unknown flags 0x%02x", h[15]);
+	if (h[3] != CUSTODY_OP_LOAD && get16(h + 26) != 0)
+		return err_set(reterr, -EBADMSG, "custody record: a text beside operation %u, which has none", h[3]);
 	return 0;
 }
 
@@ -96,37 +98,48 @@ static void header_take(const uint8_t *h, struct custody_msg *m)
 	m->number = get32(h + 16);
 }
 
+/* The lengths that the header gives, against the record's own. */
+struct lengths {
+	size_t label, spki, name, text, body, by_record;
+};
+
+static int lengths_take(const uint8_t *h, size_t len, struct lengths *ret, struct err *reterr)
+{
+	size_t sum;
+
+	*ret = (struct lengths){ .label = get16(h + 20), .spki = get16(h + 22), .name = get16(h + 24), .text = get16(h + 26), .body = get32(h + 28) };
+	if (ret->body > CUSTODY_BODY_BYTES)
+		return err_set(reterr, -EBADMSG, "custody record: body of %zu bytes, at most %d", ret->body, CUSTODY_BODY_BYTES);
+	ret->by_record = h[15] & CUSTODY_FLAG_FD ? 0 : ret->body;
+	sum = CUSTODY_HEADER_BYTES + ret->label + ret->spki + ret->name + ret->text + ret->by_record;
+	return len == sum ? 0 : err_set(reterr, -EBADMSG, "custody record of %zu bytes, its header says %zu", len, sum);
+}
+
 int custody_msg_parse(const uint8_t *data, size_t len, struct custody_msg *ret, size_t *ret_fd_body, struct err *reterr)
 {
 	const uint8_t *p = data + CUSTODY_HEADER_BYTES;
-	size_t label_len, spki_len, name_len, body_len, inline_len;
+	struct lengths n = { .label = 0 };
 	int r;
 
 	r = header_check(data, len, reterr);
+	if (r == 0)
+		r = lengths_take(data, len, &n, reterr);
 	if (r < 0)
 		return r;
-	label_len = get16(data + 20);
-	spki_len = get16(data + 22);
-	name_len = get16(data + 24);
-	body_len = get32(data + 28);
-	if (body_len > CUSTODY_BODY_BYTES)
-		return err_set(reterr, -EBADMSG, "custody record: body of %zu bytes, at most %d", body_len, CUSTODY_BODY_BYTES);
-	inline_len = data[15] & CUSTODY_FLAG_FD ? 0 : body_len;
-	if (len != CUSTODY_HEADER_BYTES + label_len + spki_len + name_len + inline_len)
-		return err_set(reterr, -EBADMSG, "custody record of %zu bytes, its header says %zu", len,
-			       CUSTODY_HEADER_BYTES + label_len + spki_len + name_len + inline_len);
 	header_take(data, ret);
-	r = text_take(&p, label_len, LIMIT_LABEL_BYTES, ret->label, "label", reterr);
+	r = text_take(&p, n.label, LIMIT_LABEL_BYTES, '!', ret->label, "label", reterr);
 	if (r == 0)
-		r = text_take(&p, spki_len, CUSTODY_SPKI_BYTES, ret->spki, "spki", reterr);
+		r = text_take(&p, n.spki, CUSTODY_SPKI_BYTES, '!', ret->spki, "spki", reterr);
 	if (r == 0)
-		r = text_take(&p, name_len, CUSTODY_NAME_BYTES, ret->name, "name", reterr);
+		r = text_take(&p, n.name, CUSTODY_NAME_BYTES, '!', ret->name, "name", reterr);
+	if (r == 0)
+		r = text_take(&p, n.text, CUSTODY_TEXT_BYTES, ' ', ret->text, "text", reterr);
 	if (r == 0)
 		r = spki_check(ret->spki, reterr);
 	if (r == 0)
-		r = buf_set(&ret->body, p, inline_len);
+		r = buf_set(&ret->body, p, n.by_record);
 	if (r == 0)
-		*ret_fd_body = body_len - inline_len;
+		*ret_fd_body = n.body - n.by_record;
 	return r;
 }
 
@@ -152,14 +165,8 @@ static int body_memfd(const struct buf *body, int *ret_fd, struct err *reterr)
 	return 0;
 }
 
-int custody_msg_build(const struct custody_msg *m, struct buf *ret, int *ret_fd, struct err *reterr)
+static void header_put(const struct custody_msg *m, bool by_fd, uint8_t h[CUSTODY_HEADER_BYTES])
 {
-	uint8_t h[CUSTODY_HEADER_BYTES] = { 0 };
-	bool by_fd = m->body.len > CUSTODY_BODY_INLINE;
-	int r;
-
-	if (m->body.len > CUSTODY_BODY_BYTES)
-		return err_set(reterr, -EMSGSIZE, "body of %zu bytes, custody takes at most %d", m->body.len, CUSTODY_BODY_BYTES);
 	put16(h, MAGIC);
 	h[2] = CUSTODY_VERSION;
 	h[3] = (uint8_t) m->op;
@@ -173,15 +180,24 @@ int custody_msg_build(const struct custody_msg *m, struct buf *ret, int *ret_fd,
 	put16(h + 20, (uint16_t) strlen(m->label));
 	put16(h + 22, (uint16_t) strlen(m->spki));
 	put16(h + 24, (uint16_t) strlen(m->name));
+	put16(h + 26, (uint16_t) strlen(m->text));
 	put32(h + 28, (uint32_t) m->body.len);
+}
+
+int custody_msg_build(const struct custody_msg *m, struct buf *ret, int *ret_fd, struct err *reterr)
+{
+	const char *const fields[] = { m->label, m->spki, m->name, m->text };
+	bool by_fd = m->body.len > CUSTODY_BODY_INLINE;
+	uint8_t h[CUSTODY_HEADER_BYTES] = { 0 };
+	int r;
+
+	if (m->body.len > CUSTODY_BODY_BYTES)
+		return err_set(reterr, -EMSGSIZE, "body of %zu bytes, custody takes at most %d", m->body.len, CUSTODY_BODY_BYTES);
+	header_put(m, by_fd, h);
 	*ret_fd = -1;
 	r = buf_set(ret, h, sizeof(h));
-	if (r == 0)
-		r = buf_add(ret, m->label, strlen(m->label));
-	if (r == 0)
-		r = buf_add(ret, m->spki, strlen(m->spki));
-	if (r == 0)
-		r = buf_add(ret, m->name, strlen(m->name));
+	for (size_t i = 0; r == 0 && i < sizeof(fields) / sizeof(fields[0]); i++)
+		r = buf_add(ret, fields[i], strlen(fields[i]));
 	if (r == 0 && !by_fd)
 		r = buf_add(ret, m->body.data, m->body.len);
 	return r == 0 && by_fd ? body_memfd(&m->body, ret_fd, reterr) : r;

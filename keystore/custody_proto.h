@@ -1,11 +1,12 @@
-/* Custody on the wire: AF_UNIX SOCK_SEQPACKET, one record for a request, one for its reply. Big endian, fixed header, then four fields without
- * padding: label, spki (0 or 64 lower-case hex digits), name, body. A body above CUSTODY_BODY_INLINE travels in a sealed memfd beside the record.
+/* Custody on the wire: AF_UNIX SOCK_SEQPACKET, one record for a request, one for its reply. Big endian, fixed header, then five fields without
+ * padding: label, spki (0 or 64 lower-case hex digits), name, text, body. A body above CUSTODY_BODY_INLINE travels in a sealed memfd beside the record.
  *
  *   0 u16 magic "KR" | 2 u8 version | 3 u8 operation | 4 u32 id | 8 i32 status | 12 u8 slot | 13 u8 padding | 14 u8 protection | 15 u8 flags
- *   16 u32 number | 20 u16 label length | 22 u16 spki length | 24 u16 name length | 26 u16 zero | 28 u32 body length
+ *   16 u32 number | 20 u16 label length | 22 u16 spki length | 24 u16 name length | 26 u16 text length | 28 u32 body length
  *
  * The body of GENERATE is the users' names, then the groups', each ended by NUL, each list ended by an empty name. The body of a LOAD reply is the
- * SubjectPublicKeyInfo; its name is the level at rest. An error's body is its text. LIST replies hold one line for each key. */
+ * SubjectPublicKeyInfo; its name is the level at rest, its text what better protection
+ * would need; no other record has a text. An error's body is its text. LIST replies hold one line for each key. */
 #ifndef KEYROLL_KEYSTORE_CUSTODY_PROTO_H
 #define KEYROLL_KEYSTORE_CUSTODY_PROTO_H
 
@@ -18,7 +19,7 @@
 
 enum custody_op {
 	CUSTODY_OP_GENERATE,	/* label, slot, protection, number = bits, body = who may use it; reply: spki, when it is done */
-	CUSTODY_OP_LOAD,	/* label, slot or spki; reply: slot, protection, number = bits, spki, name = at rest, body = public key */
+	CUSTODY_OP_LOAD,	/* label, slot or spki; reply: slot, protection, number = bits, spki, name = at rest, text = advice, body = public key */
 	CUSTODY_OP_SIGN,	/* label, spki, name = digest, padding, number = PSS salt bytes, body = the bytes; reply: body = signature */
 	CUSTODY_OP_SIGN_DIGEST, /* the same, body = the digest */
 	CUSTODY_OP_DECRYPT,	/* label, spki, padding, body = ciphertext; reply: body = plaintext. PKCS#1 v1.5: or random bytes when the padding was bad.
@@ -37,9 +38,11 @@ enum {
 	CUSTODY_FLAG_FD = 1, /* the body lies in the descriptor beside the record */
 	CUSTODY_SPKI_BYTES = 64,
 	CUSTODY_NAME_BYTES = 64,
+	CUSTODY_TEXT_BYTES = 256, /* printable ASCII with blanks */
 	CUSTODY_BODY_INLINE = 64 * 1024,
 	CUSTODY_BODY_BYTES = LIMIT_CA_REPLY_BYTES,
-	CUSTODY_RECORD_BYTES = CUSTODY_HEADER_BYTES + LIMIT_LABEL_BYTES + CUSTODY_SPKI_BYTES + CUSTODY_NAME_BYTES + CUSTODY_BODY_INLINE,
+	CUSTODY_RECORD_BYTES = CUSTODY_HEADER_BYTES + LIMIT_LABEL_BYTES + CUSTODY_SPKI_BYTES + CUSTODY_NAME_BYTES + CUSTODY_TEXT_BYTES +
+			       CUSTODY_BODY_INLINE,
 };
 
 struct custody_msg {
@@ -51,6 +54,7 @@ struct custody_msg {
 	char label[LIMIT_LABEL_BYTES + 1];
 	char spki[CUSTODY_SPKI_BYTES + 1];
 	char name[CUSTODY_NAME_BYTES + 1];
+	char text[CUSTODY_TEXT_BYTES + 1];
 	struct buf body;
 };
 #define CUSTODY_MSG_EMPTY ((struct custody_msg){ .body = BUF_EMPTY })

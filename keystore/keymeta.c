@@ -78,10 +78,15 @@ static const char *names_text(const struct buf *names)
 	return names->len > 0 ? (const char *) names->data : "-";
 }
 
+enum ks_protection vault_key_made_at(const struct vault_key *k)
+{
+	return k->made_at == KS_PROTECTION_AUTO ? k->protection : k->made_at;
+}
+
 int keymeta_build(const struct vault_key *k, struct buf *append)
 {
 	AUTO(mem) char *head = NULL;
-	int n = asprintf(&head, "%s %s %d %u %s %s ", ks_slot_name(k->slot), ks_protection_name(k->protection), k->material.bits, (unsigned) k->uid,
+	int n = asprintf(&head, "%s %s %d %u %s %s ", ks_slot_name(k->slot), ks_protection_name(vault_key_made_at(k)), k->material.bits, (unsigned) k->uid,
 			 names_text(&k->users), names_text(&k->groups));
 
 	if (n < 0 || buf_add(append, head, (size_t) n) < 0 || hex_add(append, k->reject_random, sizeof(k->reject_random)) < 0 ||

@@ -17,7 +17,8 @@ struct vault_key { /* counted: a worker may still use a key that was deleted. Th
 	char label[LIMIT_LABEL_BYTES + 1];
 	char spki[KS_SPKI_HEX];
 	enum ks_slot slot;
-	enum ks_protection protection;
+	enum ks_protection protection; /* in force */
+	enum ks_protection made_at;    /* what its file says, where that is another; AUTO: the same */
 	uid_t uid; /* who made it */
 	struct buf users, groups; /* names joined by commas */
 	struct buf spki_der;
@@ -32,6 +33,9 @@ struct vault_key *vault_key_ref(struct vault_key *k);
 void vault_key_unref(struct vault_key *k);
 /* Takes the public key's DER: fills spki, bits and the OpenSSL object. -EBADMSG. */
 int vault_key_set_public(struct vault_key *k, const uint8_t *der, size_t len, struct err *reterr) CHECKED;
+
+/* The level that the key was made at: what a later start tries first. */
+enum ks_protection vault_key_made_at(const struct vault_key *k);
 
 enum { KEYMETA_FILE_BYTES = 64 * 1024 };
 /* Appends the key's line; the file is KEYMETA_HEAD and one line for each key. */

@@ -1,4 +1,5 @@
 /* The door, client's side: each call is one request to the custodian; handles come from our own provider by URI. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/provider.h>
@@ -118,6 +119,8 @@ int ks_generate(struct ks *ks, const struct ks_spec *spec, int *fd, char ret_spk
 	return r;
 }
 
+static_assert(CUSTODY_TEXT_BYTES < KS_ADVICE_BYTES, "an advice fits");
+
 static int facts_take(const struct custody_msg *m, struct ks_key *ret, struct err *reterr)
 {
 	char spki[X509F_SHA256_HEX];
@@ -128,6 +131,7 @@ static int facts_take(const struct custody_msg *m, struct ks_key *ret, struct er
 	*ret = (struct ks_key){ .slot = m->slot, .protection = m->protection, .bits = (int) m->number };
 	memcpy(ret->spki, spki, sizeof(ret->spki));
 	strcpy(ret->at_rest, m->name);
+	strcpy(ret->advice, m->text); /* of CUSTODY_TEXT_BYTES at most */
 	return 0;
 }
 

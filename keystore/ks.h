@@ -15,6 +15,7 @@ enum ks_slot { KS_SLOT_ACTIVE, KS_SLOT_SHADOW, KS_SLOT_PREVIOUS, KS_SLOT_N_ };
 enum ks_protection { KS_PROTECTION_AUTO, KS_PROTECTION_KERNEL, KS_PROTECTION_TOKEN, KS_PROTECTION_KEYRING, KS_PROTECTION_N_ };
 
 #define KS_SPKI_HEX 65
+#define KS_ADVICE_BYTES 257
 
 struct ks_spec { /* of a key to be made */
 	const char *label;
@@ -30,6 +31,7 @@ struct ks_key { /* what ks_load tells beside the handle */
 	enum ks_protection protection; /* in force, never AUTO */
 	int bits;
 	char at_rest[32];	       /* "tpm2", "host", "file", "none" */
+	char advice[KS_ADVICE_BYTES];  /* what better protection would need; "": nothing better is known */
 };
 
 /* socket: path of keyd.sock or a signer's. Loads the provider into OpenSSL's default library context once. -ECONNREFUSED, -ENOENT, -EACCES, -EPROTO. */

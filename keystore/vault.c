@@ -10,6 +10,7 @@
 #include "common/conf.h"
 #include "common/fault.h"
 #include "common/fs.h"
+#include "keystore/advice.h"
 #include "keystore/keygen.h"
 #include "keystore/vault.h"
 
@@ -33,6 +34,16 @@ static char *sealed_path(const struct vault *v, const struct vault_key *k)
 const char *vault_at_rest(const struct vault *v)
 {
 	return v->sealing ? v->seal.at_rest : "none";
+}
+
+void vault_advice(const struct vault *v, const struct vault_key *k, char ret[KS_ADVICE_BYTES])
+{
+	const struct advice a = {
+		.levels = &v->levels, .in_force = k ? k->protection : v->backend->protection,
+		.made_at = k ? vault_key_made_at(k) : KS_PROTECTION_AUTO, .at_rest = vault_at_rest(v),
+	};
+
+	advice_build(&a, ret);
 }
 
 struct vault_key *vault_find(const struct vault *v, const char *label, enum ks_slot slot)
@@ -252,11 +263,26 @@ static int ring_locate(const struct vault *v, struct vault_key *k, const struct 
 	return -ENOKEY;
 }
 
+/* Where the level that a key was made at is gone, it comes back at another only if the configuration names none. */
+static int level_left(const struct vault *v, const struct vault_key *k, const struct backend **b, struct err *reterr)
+{
+	const enum ks_protection made_at = vault_key_made_at(k);
+	const struct err *why = &v->levels.why_not[made_at];
+
+	if (*b && why->code == 0)
+		return 0;
+	if (v->named)
+		return err_set(reterr, -ENOTSUP, "made at level %s, which is not to be had here (%s), and the configuration names a level, so it is not restored at %s",
+			       ks_protection_name(made_at), why->text, ks_protection_name(v->backend->protection));
+	*b = v->backend;
+	return 0;
+}
+
 static int unseal(struct vault *v, struct vault_key *k, struct err *reterr)
 {
 	AUTO(mem) char *path = sealed_path(v, k);
 	AUTO(buf) struct buf blob = BUF_EMPTY;
-	const struct backend *b = backend_get(k->protection);
+	const struct backend *b = backend_get(vault_key_made_at(k));
 	struct keygen_order order = { .label = k->label, .ring = v->rings.slot[k->slot], .seal = &v->seal, .sealed = &blob };
 	int r;
 
@@ -267,8 +293,9 @@ static int unseal(struct vault *v, struct vault_key *k, struct err *reterr)
 		return err_set(reterr, -ENODATA, "key %s is in no keyring and has no sealed copy", k->label);
 	if (r < 0)
 		return r;
-	if (!b || v->levels.why_not[k->protection].code != 0)
-		b = v->backend; /* the level that it had is gone, and the configuration names none */
+	r = level_left(v, k, &b, reterr);
+	if (r < 0)
+		return r;
 	order.backend = b;
 	r = keygen_restore(&order, &k->material.serial, reterr);
 	if (r == 0) {
@@ -285,22 +312,35 @@ int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 	int r;
 
 	EVP_PKEY_free(TAKE(k->material.parsed));
+	k->made_at = vault_key_made_at(k);
 	r = rings_renew(&v->rings, reterr);
 	if (r < 0)
 		return r;
 	for (int p = 0; p < KS_PROTECTION_N_; p++) {
 		const struct backend *b = v->levels.why_not[p].code == 0 ? backend_get((enum ks_protection) p) : NULL;
 
-		if (b && ring_locate(v, k, b) == 0)
+		if (b && ring_locate(v, k, b) == 0) {
+			k->protection = b->protection;
 			return parsed_keep(v, k, reterr);
+		}
 	}
 	r = unseal(v, k, reterr);
+	k->protection = k->backend->protection;
 	if (r == 0)
 		r = parsed_keep(v, k, reterr);
 	return r;
 }
 
 /* ---- start-up */
+
+static void lowered_say(const struct vault *v, const struct vault_key *k, vault_say_fn say)
+{
+	struct err e = { .code = 0 };
+
+	(void) err_set(&e, -ENOTSUP, "made at level %s, restored at %s: %s", ks_protection_name(k->made_at), ks_protection_name(k->protection),
+		       v->levels.why_not[k->made_at].text); /* returns its code */
+	say(LOG_WARNING, &e, k->label);
+}
 
 /* What cannot be had is said and kept, in case the secret comes back; what is nowhere any more leaves its slot free. */
 static int key_recover(struct vault *v, struct vault_key *k, vault_say_fn say, struct err *reterr)
@@ -310,9 +350,8 @@ static int key_recover(struct vault *v, struct vault_key *k, vault_say_fn say, s
 
 	if (r < 0)
 		say(LOG_ERR, &why, k->label);
-	else if (k->backend->protection != k->protection)
-		say(LOG_WARNING, &v->levels.why_not[k->protection], k->label);
-	k->protection = k->backend->protection;
+	else if (vault_key_made_at(k) != k->protection)
+		lowered_say(v, k, say);
 	return r == -ENODATA ? vault_delete(v, k, reterr) : 0;
 }
 
@@ -440,6 +479,7 @@ int vault_open(const char *dir, enum ks_protection protection, bool sealing, boo
 		return -ENOMEM;
 	v->sealing = sealing;
 	v->keep_parsed = keep_parsed;
+	v->named = protection != KS_PROTECTION_AUTO;
 	v->dir = strdup(dir);
 	if (!v->dir)
 		return -ENOMEM;

@@ -12,6 +12,7 @@ struct vault {
 	char *dir;
 	bool sealing;
 	bool keep_parsed;
+	bool named; /* the configuration names a level: no key is restored at a lower one than it was made at */
 	struct seal seal;
 	struct rings rings;
 	struct backend_levels levels;
@@ -37,9 +38,12 @@ int vault_add(struct vault *v, struct vault_key *k, const struct buf *sealed, st
 /* As ks_promote and ks_delete; k must be in the vault. */
 int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
-/* Finds the key again, or restores it in a child as keygen_restore: no other thread of ours may be inside a library (jobs_quiesce). -ENODATA: it is neither in a keyring nor sealed, so it is gone for good; -EBADMSG: cannot be unsealed. */
+/* Finds the key again, or restores it in a child as keygen_restore: no other thread of ours may be inside a library (jobs_quiesce). -ENODATA: it
+ * is neither in a keyring nor sealed, so it is gone for good; -EBADMSG: cannot be unsealed; -ENOTSUP: a level is named, and the key's own is not to be had. */
 int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 const char *vault_at_rest(const struct vault *v);
+/* What better protection would need, of that key, or (NULL) of keys that are made from now on. */
+void vault_advice(const struct vault *v, const struct vault_key *k, char ret[KS_ADVICE_BYTES]);
 
 AUTO_DEFINE(vault, struct vault *, vault_free);
 

@@ -20,7 +20,7 @@ static bool same(const struct custody_msg *a, const struct custody_msg *b)
 {
 	return a->op == b->op && a->id == b->id && a->status == b->status && a->slot == b->slot && a->padding == b->padding &&
 	       a->protection == b->protection && a->number == b->number && strcmp(a->label, b->label) == 0 && strcmp(a->spki, b->spki) == 0 &&
-	       strcmp(a->name, b->name) == 0 && a->body.len == b->body.len && (a->body.len == 0 || memcmp(a->body.data, b->body.data, a->body.len) == 0);
+	       strcmp(a->name, b->name) == 0 && strcmp(a->text, b->text) == 0 && a->body.len == b->body.len && (a->body.len == 0 || memcmp(a->body.data, b->body.data, a->body.len) == 0);
 }
 
 static int built(struct buf *ret)
@@ -57,7 +57,7 @@ static void test_twins(void)
 		{ "unknown flag", 15, 2, -EBADMSG },	     { "label longer than it is", 21, 7, -EBADMSG },
 		{ "label shorter than it is", 21, 5, -EBADMSG }, { "label of 64 KiB", 20, 255, -EBADMSG },
 		{ "spki of 63", 23, 63, -EBADMSG },	     { "name of 255", 25, 255, -EBADMSG },
-		{ "reserved field", 27, 1, -EBADMSG },	     { "body longer than the record", 31, 19, -EBADMSG },
+		{ "a text beside a signature", 27, 1, -EBADMSG }, { "body longer than the record", 31, 19, -EBADMSG },
 		{ "body of 4 GiB", 28, 255, -EBADMSG },	     { "blank in the label", 32, ' ', -EBADMSG },
 		{ "control character in the label", 33, 7, -EBADMSG }, { "upper case in the spki", 38, 'A', -EBADMSG },
 		{ "another slot is the dispatcher's to judge", 12, 200, 0 },
@@ -75,6 +75,54 @@ static void test_twins(void)
 		if (r != rows[i].want)
 			printf("%s: %d\n", rows[i].why, r);
 		CU_ASSERT_EQUAL(r, rows[i].want);
+	}
+}
+
+/* Only the answer about a key has a text, and only of printable bytes. */
+static void test_text(void)
+{
+	static const struct { const char *why, *text; enum custody_op op; uint8_t first; int want; } rows[] = {
+		{ "as it should be", "kernel: modprobe pkcs8_key_parser", CUSTODY_OP_LOAD, 'k', 0 },
+		{ "none", "", CUSTODY_OP_LOAD, 0, 0 },
+		{ "a line end", "two lines", CUSTODY_OP_LOAD, '\n', -EBADMSG },
+		{ "beyond ASCII", "umlaut", CUSTODY_OP_LOAD, 0xfc, -EBADMSG },
+		{ "in a list", "keys", CUSTODY_OP_LIST, 'k', -EBADMSG },
+		{ "in an error's operation", "keys", CUSTODY_OP_DECRYPT, 'k', -EBADMSG },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		AUTO(custody_msg) struct custody_msg m = sample();
+		AUTO(custody_msg) struct custody_msg back = CUSTODY_MSG_EMPTY;
+		AUTO(buf) struct buf record = BUF_EMPTY;
+		size_t fd_body;
+		int fd = -1, r;
+
+		m.op = rows[i].op;
+		strcpy(m.text, rows[i].text);
+		CU_ASSERT_EQUAL(custody_msg_build(&m, &record, &fd, NULL), 0);
+		if (m.text[0])
+			record.data[CUSTODY_HEADER_BYTES + strlen(m.label) + strlen(m.spki) + strlen(m.name)] = rows[i].first;
+		r = custody_msg_parse(record.data, record.len, &back, &fd_body, NULL);
+		if (r != rows[i].want)
+			printf("%s: %d\n", rows[i].why, r);
+		CU_ASSERT_EQUAL(r, rows[i].want);
+		CU_ASSERT_TRUE(r < 0 || same(&m, &back));
+	}
+}
+
+/* The longest that travels, and one byte more by a header that says so. */
+static void test_text_length(void)
+{
+	for (size_t len = CUSTODY_TEXT_BYTES; len <= CUSTODY_TEXT_BYTES + 1; len++) {
+		AUTO(custody_msg) struct custody_msg back = CUSTODY_MSG_EMPTY;
+		uint8_t record[CUSTODY_HEADER_BYTES + CUSTODY_TEXT_BYTES + 1] = { 'K', 'R', CUSTODY_VERSION, CUSTODY_OP_LOAD };
+		size_t fd_body;
+
+		record[26] = (uint8_t) (len >> 8);
+		record[27] = (uint8_t) len;
+		memset(record + CUSTODY_HEADER_BYTES, 'a', len);
+		CU_ASSERT_EQUAL(custody_msg_parse(record, CUSTODY_HEADER_BYTES + len, &back, &fd_body, NULL), len > CUSTODY_TEXT_BYTES ? -EBADMSG : 0);
+		CU_ASSERT_EQUAL(strlen(back.text), len > CUSTODY_TEXT_BYTES ? 0 : len);
 	}
 }
 
@@ -182,6 +230,8 @@ static void test_names(void)
 static CU_TestInfo tests[] = {
 	{ "what is built is read back", test_round_trip },
 	{ "each broken twin is refused", test_twins },
+	{ "a text is told of a key alone, and printable", test_text },
+	{ "a text has 256 bytes at most", test_text_length },
 	{ "a cut record is refused at every length", test_cut },
 	{ "bodies of all lengths travel", test_long_body },
 	{ "a body above the limit does not", test_too_long },
