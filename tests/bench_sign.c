@@ -1,0 +1,194 @@
+/* Private operations a second through the whole path: provider, socket, custodian, key. One line for each figure:
+ * LEVEL KEEP-PARSED BITS OPERATION CLIENTS PER-SECOND. `bench_sign SECONDS` measures each for that long (0.1 is enough to see that it works);
+ * where a level is not to be had, a line "# LEVEL: why not". */
+#include <errno.h>
+#include <openssl/rsa.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/auto_ssl.h"
+#include "tests/keyd_fixture.h"
+
+#define LABEL "bench"
+
+enum op { OP_PKCS1, OP_PSS, OP_DECRYPT, OP_N_ };
+static const char *const op_names[] = { "sign", "sign-pss", "decrypt" };
+
+enum { CLIENTS_MAX = 64, RSA_BYTES_MAX = 512 };
+
+struct run {
+	struct ks *ks;
+	enum op op;
+	double end_sec;
+	atomic_bool bad;
+};
+
+struct client {
+	struct run *run;
+	pthread_t thread;
+	long done;
+	double took_sec;
+};
+
+static double now_sec(void)
+{
+	struct timespec t;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
+	return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
+static bool sign_one(EVP_PKEY *key, enum op op)
+{
+	static const unsigned char text[] = "what a benchmark signs";
+	AUTO(md_ctx) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	unsigned char sig[RSA_BYTES_MAX];
+	size_t len = sizeof(sig);
+	EVP_PKEY_CTX *pctx = NULL; /* the digest's own */
+
+	return ctx && EVP_DigestSignInit_ex(ctx, &pctx, "SHA256", NULL, NULL, key, NULL) == 1 &&
+	       (op != OP_PSS || EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1) &&
+	       EVP_DigestSign(ctx, sig, &len, text, sizeof(text)) == 1;
+}
+
+static bool encrypt(EVP_PKEY *key, unsigned char *out, size_t *len)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+
+	return ctx && EVP_PKEY_encrypt_init(ctx) == 1 && EVP_PKEY_encrypt(ctx, out, len, (const unsigned char *) "secret", 6) == 1;
+}
+
+static bool decrypt_one(EVP_PKEY *key, const unsigned char *cipher, size_t cipher_len)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	unsigned char plain[RSA_BYTES_MAX];
+	size_t len = sizeof(plain);
+
+	return ctx && EVP_PKEY_decrypt_init(ctx) == 1 && EVP_PKEY_decrypt(ctx, plain, &len, cipher, cipher_len) == 1 && len == 6 &&
+	       memcmp(plain, "secret", 6) == 0;
+}
+
+static void *client_run(void *arg)
+{
+	struct client *c = arg;
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	unsigned char cipher[RSA_BYTES_MAX];
+	size_t len = sizeof(cipher);
+	double begin = now_sec();
+	bool ok = ks_load(c->run->ks, LABEL, KS_SLOT_ACTIVE, NULL, &key, NULL, NULL) == 0 && encrypt(key, cipher, &len);
+
+	while (ok && now_sec() < c->run->end_sec) {
+		ok = c->run->op == OP_DECRYPT ? decrypt_one(key, cipher, len) : sign_one(key, c->run->op);
+		c->done += ok;
+	}
+	c->took_sec = now_sec() - begin;
+	if (!ok)
+		atomic_store(&c->run->bad, true);
+	return NULL;
+}
+
+/* Operations a second of n clients together; 0 when one failed. */
+static double measure(struct ks *ks, enum op op, int n, double seconds)
+{
+	struct client clients[CLIENTS_MAX] = { { .run = NULL } };
+	struct run run = { .ks = ks, .op = op, .end_sec = now_sec() + seconds };
+	double sum = 0;
+	int started = 0;
+
+	for (; started < n; started++) {
+		clients[started].run = &run;
+		if (pthread_create(&clients[started].thread, NULL, client_run, &clients[started]) != 0)
+			break;
+	}
+	for (int i = 0; i < started; i++) {
+		(void) pthread_join(clients[i].thread, NULL); /* cannot fail for a thread of ours */
+		sum += clients[i].took_sec > 0 ? (double) clients[i].done / clients[i].took_sec : 0;
+	}
+	return started < n || atomic_load(&run.bad) ? 0 : sum;
+}
+
+static int key_measure(struct ks *ks, enum ks_protection level, bool keep, int bits, double seconds)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	const int counts[] = { 1, cores > CLIENTS_MAX ? CLIENTS_MAX : (int) cores };
+
+	for (int op = 0; op < OP_N_; op++)
+		for (size_t i = 0; i < 2; i++) {
+			double rate;
+
+			if ((op != OP_PKCS1 && bits != 2048) || (i == 1 && counts[1] <= 1))
+				continue;
+			rate = measure(ks, (enum op) op, counts[i], seconds);
+			(void) printf("%s %s %d %s %d %.1f\n", ks_protection_name(level), keep ? "yes" : "no", bits, op_names[op], counts[i], rate);
+			(void) fflush(stdout); /* its reader misses a line that is lost */
+			if (rate <= 0)
+				return -EIO;
+		}
+	return 0;
+}
+
+static int level_measure(struct ks *ks, enum ks_protection level, bool keep, double seconds)
+{
+	static const int sizes[] = { 2048, 3072, 4096 };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		const struct ks_spec spec = { .label = LABEL, .slot = KS_SLOT_ACTIVE, .bits = sizes[i], .protection = level };
+		struct err e = { .code = 0 };
+		char spki[KS_SPKI_HEX];
+
+		r = keyd_make(ks, &spec, spki, &e);
+		if (r == -ENOTSUP && level == KS_PROTECTION_KERNEL) {
+			(void) printf("# %s: %s\n", ks_protection_name(level), err_text(&e, r));
+			return 0;
+		}
+		if (r < 0) {
+			(void) fprintf(stderr, "bench_sign: %s\n", err_text(&e, r));
+			return r;
+		}
+		r = key_measure(ks, level, keep, sizes[i], seconds);
+		if (ks_delete(ks, LABEL, NULL, &e) < 0)
+			r = e.code;
+	}
+	return r;
+}
+
+/* One custodian, with or without KeepParsed, which only level keyring knows. */
+static int custodian_measure(bool keep, double seconds)
+{
+	static const char *const labels[] = { LABEL, NULL };
+	struct keyd keyd;
+	struct ks *ks = NULL;
+	struct err e = { .code = 0 };
+	int r = keyd_setup(&keyd, keep ? "[Keyd]\nKeepParsed=yes\n" : NULL) ? ks_open(keyd.socket, &ks, &e) : -EIO;
+
+	if (r == 0)
+		r = level_measure(ks, KS_PROTECTION_KEYRING, keep, seconds);
+	if (r == 0 && !keep)
+		r = level_measure(ks, KS_PROTECTION_KERNEL, keep, seconds);
+	if (ks)
+		ks_close(ks);
+	return keyd_teardown(&keyd, labels) != 0 && r == 0 ? -EIO : r;
+}
+
+int main(int argc, char **argv)
+{
+	double seconds = argc == 2 ? strtod(argv[1], NULL) : 0;
+	int r;
+
+	if (seconds <= 0 || seconds > 600) {
+		(void) fputs("usage: bench_sign SECONDS\n", stderr); /* a terminal that is gone */
+		return 2;
+	}
+	r = custodian_measure(false, seconds);
+	if (r == 0)
+		r = custodian_measure(true, seconds);
+	if (r < 0)
+		(void) fprintf(stderr, "bench_sign: %s\n", strerror(-r)); /* as above */
+	return r < 0;
+}
