@@ -148,13 +148,6 @@ static void drive(struct trustpoint *tp)
 	timers_look(tp);
 }
 
-void drive_start(struct trustpoint *tp, bool same_boot)
-{
-	tp->same_boot = same_boot;
-	tp->want_start = true;
-	drive(tp);
-}
-
 void drive_tick(struct trustpoint *tp)
 {
 	tp->want_tick = true;
@@ -176,6 +169,21 @@ int drive_command(struct trustpoint *tp, enum tp_command command)
 	tp->have_command = true;
 	drive(tp);
 	return 0;
+}
+
+/* Keys that are not kept at rest went with the last boot: the certificate serves nobody, so RENEW is now. */
+static bool key_went(struct trustpoint *tp)
+{
+	return strcmp(tp->rec.at_rest, "none") == 0 && tp->rec.state.op == TP_OP_NONE && perform_key_lost(tp);
+}
+
+void drive_start(struct trustpoint *tp, bool same_boot)
+{
+	tp->same_boot = same_boot;
+	tp->want_start = true;
+	drive(tp);
+	if (key_went(tp) && drive_command(tp, TP_COMMAND_RENEW) < 0)
+		log_line(LOG_WARNING, "%s: its key is lost, and an operator's command comes first", tp->name);
 }
 
 void drive_persist(struct trustpoint *tp)

@@ -20,6 +20,12 @@ static bool is_first(const struct trustpoint *tp)
 	return tp->rec.state.op == TP_OP_ENROLL;
 }
 
+/* Signed by nothing that the CA knows: a first request, or one after the key of the active ID was lost. */
+static bool is_anew(const struct trustpoint *tp)
+{
+	return is_first(tp) || tp->work.key_lost;
+}
+
 static int id_spki(const struct trustpoint *tp, const struct tp_cert *who, char ret[STATE_HEX], struct err *reterr)
 {
 	AUTO(x509) X509 *x = NULL;
@@ -42,7 +48,7 @@ static int challenge_get(struct trustpoint *tp, struct buf *ret, struct err *ret
 	AUTO(mem) char *path = NULL;
 	int r;
 
-	if (!is_first(tp) && !tp->conf.challenge_on_renewal)
+	if (!is_anew(tp) && !tp->conf.challenge_on_renewal)
 		return 0;
 	if (tp->challenge.len > 0)
 		return buf_set(ret, tp->challenge.data, tp->challenge.len);
@@ -95,7 +101,7 @@ static int signer_make(struct trustpoint *tp, X509_NAME *subject, EVP_PKEY *key,
 	AUTO(x509) X509 *x = NULL;
 	int r;
 
-	q->self_signed = is_first(tp);
+	q->self_signed = is_anew(tp);
 	if (!q->self_signed)
 		return id ? buf_set(&q->signer_pem, id->data, id->len) : err_set(reterr, -ENOENT, "no active certificate to sign a renewal with");
 	r = scep_self_signed(subject, key, q->transaction_id, now.wall.ms / 1000, &x, reterr);
@@ -171,7 +177,7 @@ static int key_in_use(struct trustpoint *tp, struct ks *ks, char ret[STATE_HEX],
 	struct ks_key facts;
 	int r;
 
-	if (tp->rec.state.id.na_sec && !is_first(tp))
+	if (tp->rec.state.id.na_sec && !is_anew(tp))
 		return id_spki(tp, &tp->rec.state.id, ret, reterr);
 	r = ks_load(ks, tp->conf.label, KS_SLOT_ACTIVE, NULL, NULL, &facts, reterr);
 	if (r == 0)
@@ -287,6 +293,15 @@ static bool key_has_served(const struct trustpoint *tp, const char *spki)
 	return strcmp(tp->rec.previous_spki, spki) == 0;
 }
 
+bool perform_key_lost(struct trustpoint *tp)
+{
+	char spki[STATE_HEX] = "";
+	struct ks *ks = NULL;
+
+	return tp->rec.state.id.na_sec && agent_ks(tp->agent, &ks, NULL) == 0 && id_spki(tp, &tp->rec.state.id, spki, NULL) == 0 &&
+	       ks_load(ks, tp->conf.label, KS_SLOT_ACTIVE, spki, NULL, NULL, NULL) == -ENOKEY;
+}
+
 void perform_prepare(struct trustpoint *tp)
 {
 	char spki[STATE_HEX] = "";
@@ -298,6 +313,9 @@ void perform_prepare(struct trustpoint *tp)
 		work_fail(tp, TP_RESULT_LOCAL, r, &e, DOING, 0);
 		return;
 	}
+	tp->work.key_lost = !is_first(tp) && perform_key_lost(tp);
+	if (tp->work.key_lost)
+		log_line(LOG_WARNING, "%s: the key of the certificate in use is lost: it enrols anew, with a new key", tp->name);
 	r = key_in_use(tp, ks, spki, &e);
 	if (r == -ENOKEY)
 		generate(tp, KS_SLOT_ACTIVE);
@@ -306,5 +324,5 @@ void perform_prepare(struct trustpoint *tp)
 	else if (tp->conf.regenerate && key_has_served(tp, spki))
 		generate(tp, KS_SLOT_SHADOW);
 	else
-		prepare_finish(tp, spki, is_first(tp) && !key_has_served(tp, spki));
+		prepare_finish(tp, spki, is_anew(tp) && !key_has_served(tp, spki));
 }

@@ -2,6 +2,7 @@
 #ifndef KEYROLL_AGENT_WORK_H
 #define KEYROLL_AGENT_WORK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
@@ -19,6 +20,7 @@ struct work {
 	bool caps_known;
 	int keygen_fd;		 /* -1: no key is being made */
 	enum ks_slot keygen_slot;
+	bool key_lost; /* PREPARE found the active ID's key gone: the request is a first one again */
 	sd_event_source *keygen;
 	uint8_t nonce[SCEP_NONCE_BYTES]; /* of the request in flight */
 	enum scep_type type;
@@ -36,6 +38,8 @@ void work_fail(struct trustpoint *tp, enum tp_result result, int code, const str
 void perform_authenticate(struct trustpoint *tp);
 void perform_fetch_next(struct trustpoint *tp);
 void perform_prepare(struct trustpoint *tp);
+/* Whether the custodian is there and has not the key of the active ID. One question to it. */
+bool perform_key_lost(struct trustpoint *tp);
 void perform_request(struct trustpoint *tp);
 void perform_poll(struct trustpoint *tp);
 void perform_install(struct trustpoint *tp);
