@@ -92,6 +92,8 @@ static int child_run(const struct keygen_order *o, int fd)
 	struct reply_head head;
 	int r;
 
+	if (o->sealed)
+		(void) alarm(KEYGEN_RESTORE_SEC); /* the custodian waits for this one */
 	child_close_up();
 	head.status = o->sealed ? key_unseal(o, &made, &e) : key_make(o, &made, &e);
 	head.serial = made.serial;
@@ -162,12 +164,14 @@ static int reply_read(int fd, struct buf *reply)
 
 	for (;;) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		ssize_t n = poll(&p, 1, KEYGEN_RESTORE_MS) == 1 ? read(fd, chunk, sizeof(chunk)) : -1;
+		ssize_t n = poll(&p, 1, -1) < 0 ? -1 : read(fd, chunk, sizeof(chunk)); /* the child ends in time, by its own alarm */
 
 		if (n == 0)
 			return 0;
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
 		if (n < 0)
-			return -ETIMEDOUT;
+			return -errno;
 		if (reply->len + (size_t) n > KEYGEN_REPLY_BYTES)
 			return -EMSGSIZE;
 		if (buf_add(reply, chunk, (size_t) n) < 0)
