@@ -80,7 +80,7 @@ static int floor_check(const struct server *s, const struct client *c, const str
 	};
 
 	if (m->padding >= CUSTODY_PADDING_N_)
-		return err_set(reterr, -EINVAL, "padding %u: PKCS#1 v1.5 and PSS are known", m->padding);
+		return err_set(reterr, -EINVAL, "padding %u is not known", m->padding);
 	if (m->op == CUSTODY_OP_DECRYPT)
 		return s->o->allow_decrypt ? 0 : err_set(reterr, -EPROTO, "decryption is not allowed here");
 	if (m->op == CUSTODY_OP_SIGN_DIGEST)

@@ -8,9 +8,11 @@
 #include <openssl/params.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/auto_ssl.h"
+#include "keystore/pad.h"
 #include "keystore/provider.h"
 
 struct sig {
@@ -94,8 +96,14 @@ static int salt_set(struct sig *s, const OSSL_PARAM *p)
 		s->salt_len = RSA_PSS_SALTLEN_MAX;
 	else if (strcmp(text, OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO) == 0)
 		s->salt_len = RSA_PSS_SALTLEN_AUTO;
-	else
-		s->salt_len = atoi(text);
+	else {
+		char *end;
+		long n = strtol(text, &end, 10);
+
+		if (end == text || *end != '\0' || n < 0 || n > PAD_K_MAX)
+			return provider_fail(NULL, -EINVAL);
+		s->salt_len = (int) n;
+	}
 	return 1;
 }
 
