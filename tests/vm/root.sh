@@ -19,7 +19,7 @@ if [ "$(cat "$cache/root.packages" 2>/dev/null)" != "$PACKAGES" ]; then
 	mmdebstrap --quiet --mode=root --variant=minbase --include="$PACKAGES" bookworm "$tree" "${sources[@]}" >&2
 	rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/* "$tree"/usr/share/{doc,man,locale}
 	rm -f "$image" "$cache/root.packages"
-	mke2fs -q -F -t ext4 -O ^has_journal -E root_owner=0:0 -d "$tree" "$image" "$(($(du -sm "$tree" | cut -f 1) * 5 / 4 + 64))M"
+	mke2fs -q -F -t ext4 -O ^has_journal -E root_owner=0:0 -d "$tree" "$image" "$(($(du -sm "$tree" | cut -f 1) * 5 / 4 + 64))M" >&2 # it may tell of the file that it makes
 	echo "$PACKAGES" >"$cache/root.packages"
 fi
 echo "$image"
