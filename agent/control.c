@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <systemd/sd-daemon.h>
 
 #include "agent/agent.h"
@@ -75,6 +76,23 @@ static bool each(struct agent *a, struct ctl_call *call, json_t *params, int (*f
 	return r == 0;
 }
 
+/* Of one trustpoint that is named: what the custodian says of its key now. A listing of all does without, it may be thousands. */
+static void protection_add(struct agent *a, const struct trustpoint *tp, json_t *one)
+{
+	struct ks_key facts;
+	struct utsname kernel;
+	struct ks *ks = NULL;
+
+	if (!one || !tp->conf.label || agent_ks(a, &ks, NULL) < 0 || ks_load(ks, tp->conf.label, KS_SLOT_ACTIVE, NULL, NULL, &facts, NULL) < 0)
+		return; /* no key yet, or no custodian: what was noted last is shown */
+	(void) json_object_set_new(one, "protection", json_string(ks_protection_name(facts.protection))); /* a listing without it is as good */
+	(void) json_object_set_new(one, "at_rest", json_string(facts.at_rest));
+	if (facts.advice[0])
+		(void) json_object_set_new(one, "better_protection", json_string(facts.advice));
+	if (uname(&kernel) == 0)
+		(void) json_object_set_new(one, "kernel_release", json_string(kernel.release));
+}
+
 static int add_status(const struct trustpoint *tp, json_t *list)
 {
 	return json_array_append_new(list, status_trustpoint(tp)) < 0 ? -ENOMEM : 0;
@@ -84,9 +102,13 @@ static void on_status(void *userdata, struct ctl_call *call, json_t *params)
 {
 	struct agent *a = userdata;
 	AUTO(json) json_t *list = json_array();
+	const char *name = json_string_value(json_object_get(params, "name"));
 
-	if (each(a, call, params, add_status, list))
-		ctl_reply(call, json_pack("{sO ss ss}", "trustpoints", list, "clock", a->clock_trusted ? "trusted" : "untrusted", "version",
+	if (!each(a, call, params, add_status, list))
+		return;
+	if (name)
+		protection_add(a, agent_find(a, name), json_array_get(list, 0));
+	ctl_reply(call, json_pack("{sO ss ss}", "trustpoints", list, "clock", a->clock_trusted ? "trusted" : "untrusted", "version",
 					  PACKAGE_VERSION));
 }
 

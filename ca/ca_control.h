@@ -10,6 +10,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "keystore/ks.h"
 #include "ca/ca_conf.h"
 #include "ca/db.h"
 #include "common/auto.h"
@@ -35,6 +36,9 @@ struct ca_control_status { /* zeroed before it is filled; nothing in it is owned
 	const char *rollover_status;   /* static: "available", "none", "generating" */
 	int64_t crl_next_update_sec;   /* of the active key's CRL; 0: none yet */
 	char protection[64];	       /* of the CA key: "kernel"; "": not known */
+	char at_rest[32];	       /* "tpm2", "host", "file", "none" */
+	char kernel_release[65];       /* as uname -r */
+	char better_protection[KS_ADVICE_BYTES]; /* what it would need; "": nothing better is known */
 	uint16_t port;		       /* that the listener has */
 	struct ca_control_timer timers[CA_CONTROL_TIMERS_MAX];
 	size_t n_timers;

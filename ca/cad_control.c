@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "ca/cad.h"
 #include "common/clk.h"
@@ -42,6 +43,7 @@ static void op_status(void *userdata, struct ca_control_status *ret)
 {
 	const struct cad *c = userdata;
 	AUTO(view) struct view *v = service_view1(c->service);
+	struct utsname kernel;
 	struct tp_now now;
 
 	calendar_now(c->calendar, &now);
@@ -54,6 +56,10 @@ static void op_status(void *userdata, struct ca_control_status *ret)
 	ret->rollover_status = rollover_status(c, v);
 	ret->crl_next_update_sec = v->role[CAR_RECIPIENT_ACTIVE].crl.next_update_sec;
 	(void) snprintf(ret->protection, sizeof(ret->protection), "%s", ks_protection_name(c->key.protection)); /* short words */
+	(void) snprintf(ret->at_rest, sizeof(ret->at_rest), "%s", c->key.at_rest); /* fits, as all of these */
+	(void) snprintf(ret->better_protection, sizeof(ret->better_protection), "%s", c->key.advice);
+	if (uname(&kernel) == 0)
+		(void) snprintf(ret->kernel_release, sizeof(ret->kernel_release), "%s", kernel.release);
 	ret->port = httpd_port(c->httpd);
 	timers_fill(c, v, &now, ret);
 }

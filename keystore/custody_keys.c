@@ -55,6 +55,7 @@ int keys_load(struct server *s, struct client *c, const struct custody_msg *m, s
 	strcpy(reply.label, k->label);
 	strcpy(reply.spki, k->spki);
 	strcpy(reply.name, vault_at_rest(s->vault));
+	vault_advice(s->vault, k, reply.text);
 	r = buf_set(&reply.body, k->spki_der.data, k->spki_der.len);
 	if (r < 0)
 		return r;

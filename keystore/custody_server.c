@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <systemd/sd-daemon.h>
 
 #include "common/log.h"
@@ -99,9 +100,18 @@ static void protection_say(const struct vault *v)
 {
 	const struct err *why = &v->levels.why_not[KS_PROTECTION_KERNEL];
 	bool lower = v->backend->protection != KS_PROTECTION_KERNEL && why->code != 0;
+	struct log_fields fields = { .protection = ks_protection_name(v->backend->protection), .at_rest = vault_at_rest(v) };
+	char better[KS_ADVICE_BYTES];
+	struct utsname kernel;
 
-	log_event(LOG_EV_KEY_PROTECTION, NULL, "protection %s, at rest %s%s%s%s", ks_protection_name(v->backend->protection), vault_at_rest(v),
-		  lower ? " (not kernel: " : "", lower ? why->text : "", lower ? ")" : "");
+	if (uname(&kernel) == 0)
+		fields.kernel = kernel.release;
+	vault_advice(v, NULL, better);
+	if (better[0])
+		fields.better = better;
+	log_event(LOG_EV_KEY_PROTECTION, &fields, "protection %s, at rest %s, kernel %s%s%s%s%s%s", fields.protection, fields.at_rest,
+		  fields.kernel ? fields.kernel : "not known", lower ? " (not kernel: " : "", lower ? why->text : "", lower ? ")" : "",
+		  better[0] ? "; better: " : "", better);
 }
 
 static int loop_prepare(struct server *s, struct err *reterr)

@@ -53,6 +53,9 @@ static void status_show(const struct cli *c, const json_t *s)
 	block_fact(c, "Pending requests:", s, "pending");
 	block_fact(c, "Issued:", s, "issued");
 	block_fact(c, "Key protection:", s, "protection");
+	block_fact(c, "At rest:", s, "at_rest");
+	block_fact(c, "Kernel:", s, "kernel_release");
+	block_fact(c, "Better protection:", s, "better_protection");
 	block_fact(c, "Clock:", s, "clock");
 	block_time(c, "CRL next update:", s, "crl_next_update");
 	block_fact(c, "Rollover:", s, "rollover_status");

@@ -27,6 +27,8 @@ static void facts_show(const struct cli *c, const json_t *one)
 	block_fact(c, "Key bits:", one, "bits");
 	block_fact(c, "Protection:", one, "protection");
 	block_fact(c, "At rest:", one, "at_rest");
+	block_fact(c, "Kernel:", one, "kernel_release");
+	block_fact(c, "Better protection:", one, "better_protection");
 	block_fact(c, "Generation:", one, "generation");
 	block_fact(c, "Next timer:", timer, "timer");
 	block_time(c, "Next at:", timer, "at");
