@@ -18,6 +18,7 @@ struct jobs {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct queue waiting, finished;
+	uint64_t turn; /* of the job that was taken last */
 	int running, started;
 	bool paused, ending;
 	int event_fd;
@@ -45,6 +46,33 @@ static struct job *queue_take(struct queue *q)
 	return job;
 }
 
+/* A lane's next job comes one turn after its last that waits, or after the one being served: so a lane with many waits for one with few, and none for ever. */
+static void waiting_insert(struct jobs *j, struct job *job)
+{
+	struct job **at;
+
+	job->turn = j->turn;
+	for (const struct job *w = j->waiting.first; w; w = w->next)
+		if (w->lane == job->lane && w->turn > job->turn)
+			job->turn = w->turn;
+	job->turn++;
+	for (at = &j->waiting.first; *at && (*at)->turn <= job->turn; at = &(*at)->next)
+		;
+	job->next = *at;
+	*at = job;
+	if (!job->next)
+		j->waiting.last = &job->next;
+}
+
+static struct job *waiting_take(struct jobs *j)
+{
+	struct job *job = queue_take(&j->waiting);
+
+	if (job)
+		j->turn = job->turn;
+	return job;
+}
+
 /* pthread_mutex_lock and pthread_cond_* cannot fail on initialised, non-recursive objects: their results say nothing here. */
 static void *worker(void *arg)
 {
@@ -55,7 +83,7 @@ static void *worker(void *arg)
 	j->started++;
 	(void) pthread_cond_broadcast(&j->changed);
 	while (!j->ending) {
-		struct job *job = j->paused ? NULL : queue_take(&j->waiting);
+		struct job *job = j->paused ? NULL : waiting_take(j);
 
 		if (!job) {
 			(void) pthread_cond_wait(&j->changed, &j->lock);
@@ -154,7 +182,7 @@ void jobs_free(struct jobs *j)
 void jobs_add(struct jobs *j, struct job *job)
 {
 	(void) pthread_mutex_lock(&j->lock);
-	queue_add(&j->waiting, job);
+	waiting_insert(j, job);
 	(void) pthread_cond_signal(&j->changed);
 	(void) pthread_mutex_unlock(&j->lock);
 }

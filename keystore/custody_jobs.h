@@ -2,6 +2,7 @@
 #ifndef KEYROLL_KEYSTORE_CUSTODY_JOBS_H
 #define KEYROLL_KEYSTORE_CUSTODY_JOBS_H
 
+#include <stdint.h>
 #include <systemd/sd-event.h>
 
 #include "common/auto.h"
@@ -12,6 +13,8 @@ struct jobs;
 struct job { /* first member of the caller's struct */
 	void (*run)(struct job *job);  /* on a worker's thread */
 	void (*done)(struct job *job); /* afterwards, on the loop's thread; frees it */
+	unsigned lane;		       /* whose it is, a user's number: lanes are served in turn, however many jobs each has waiting */
+	uint64_t turn;		       /* the queue's own */
 	struct job *next;
 };
 

@@ -110,7 +110,7 @@ static int making_test(struct making *g, struct err *reterr)
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
-	t->job = (struct job){ .run = test_run, .done = test_done };
+	t->job = (struct job){ .run = test_run, .done = test_done, .lane = g->client->peer.uid };
 	t->making = g;
 	jobs_add(g->server->jobs, &t->job);
 	return 0;

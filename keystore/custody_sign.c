@@ -4,6 +4,8 @@
 #include "keystore/custody_op.h"
 #include "keystore/custody_server_internal.h"
 
+enum { QUEUE_PER_USER = 64 }; /* half of the connections that one may have */
+
 struct op_job {
 	struct job job;
 	struct client *client;
@@ -88,6 +90,18 @@ static int floor_check(const struct server *s, const struct client *c, const str
 	return s->o->check_sign ? s->o->check_sign(s->o->userdata, &ask, reterr) : 0;
 }
 
+/* One request at a time for each connection: as many wait as connections are busy. */
+static int crowd_check(const struct server *s, const struct client *c, struct err *reterr)
+{
+	unsigned waiting = 0;
+
+	for (const struct client *o = s->clients; o; o = o->next)
+		waiting += o->busy && o->peer.uid == c->peer.uid;
+	if (waiting < QUEUE_PER_USER)
+		return 0;
+	return err_set(reterr, -EBUSY, "user %u has %u requests waiting, at most %d: ask again later", (unsigned) c->peer.uid, waiting, QUEUE_PER_USER);
+}
+
 int op_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr)
 {
 	struct vault_key *k = NULL;
@@ -95,13 +109,15 @@ int op_start(struct server *s, struct client *c, struct custody_msg *m, struct e
 	int r = keys_find(s, c, m, &k, reterr);
 
 	if (r == 0)
+		r = crowd_check(s, c, reterr);
+	if (r == 0)
 		r = floor_check(s, c, k, m, reterr);
 	if (r < 0)
 		return r;
 	j = calloc(1, sizeof(*j));
 	if (!j)
 		return -ENOMEM;
-	j->job = (struct job){ .run = op_run, .done = op_done };
+	j->job = (struct job){ .run = op_run, .done = op_done, .lane = c->peer.uid };
 	j->client = c;
 	j->key = vault_key_ref(k);
 	op_material(j);

@@ -251,7 +251,55 @@ static void test_nonsense(void)
 	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
 }
 
+enum { CROWD = 100, CROWD_SERVED = 64 };
+
+static bool crowd_send(const char *spki, int fd[CROWD])
+{
+	struct custody_msg m = { .op = CUSTODY_OP_SIGN, .id = 1, .label = "mine", .name = "SHA256", .body = BUF_EMPTY };
+	bool ok = buf_set(&m.body, "text", 4) == 0;
+
+	strcpy(m.spki, spki);
+	for (int i = 0; ok && i < CROWD; i++)
+		ok = custody_connect(keyd.socket, &fd[i], NULL) == 0;
+	for (int i = 0; ok && i < CROWD; i++)
+		ok = custody_msg_send(fd[i], &m, NULL) == 0;
+	custody_msg_clear(&m);
+	return ok;
+}
+
+/* A hundred requests of one user at once: what does not fit is told so, and none waits for ever. */
+static void test_crowd(void)
+{
+	struct ks_spec spec = { .label = "mine", .slot = KS_SLOT_ACTIVE, .bits = 4096 };
+	struct ks *ks = NULL;
+	char spki[KS_SPKI_HEX];
+	int fd[CROWD], served = 0, refused = 0;
+
+	CU_ASSERT_TRUE(keyd_setup(&keyd, "[Keyd]\nWorkers=1\n"));
+	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(keyd_make(ks, &spec, spki, NULL), 0);
+	for (int i = 0; i < CROWD; i++)
+		fd[i] = -1;
+	CU_ASSERT_TRUE(crowd_send(spki, fd));
+	for (int i = 0; i < CROWD; i++) {
+		AUTO(custody_msg) struct custody_msg m = CUSTODY_MSG_EMPTY;
+
+		if (custody_msg_recv(fd[i], &m, NULL) == 0) {
+			served += m.status == 0;
+			refused += m.status == -EBUSY;
+			CU_ASSERT_TRUE(m.status != -EBUSY || memmem(m.body.data, m.body.len, "64 requests waiting", 19) != NULL);
+		}
+		auto_fd(&fd[i]);
+	}
+	CU_ASSERT_EQUAL(served + refused, CROWD);
+	CU_ASSERT_TRUE(served >= CROWD_SERVED);
+	CU_ASSERT_TRUE(refused > 0);
+	ks_close(ks);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+}
+
 static CU_TestInfo tests[] = {
+	{ "64 requests of a user may wait", test_crowd },
 	{ "another user may use what it is lent, and no more", test_others },
 	{ "Makers= may make keys", test_maker },
 	{ "Seal=none lasts as long as the keyrings", test_unsealed },
