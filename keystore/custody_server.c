@@ -109,9 +109,8 @@ static void protection_say(const struct vault *v)
 	vault_advice(v, NULL, better);
 	if (better[0])
 		fields.better = better;
-	log_event(LOG_EV_KEY_PROTECTION, &fields, "protection %s, at rest %s, kernel %s%s%s%s%s%s", fields.protection, fields.at_rest,
-		  fields.kernel ? fields.kernel : "not known", lower ? " (not kernel: " : "", lower ? why->text : "", lower ? ")" : "",
-		  better[0] ? "; better: " : "", better);
+	log_event(LOG_EV_KEY_PROTECTION, &fields, "protection %s, at rest %s%s%s%s", fields.protection, fields.at_rest, lower ? " (not kernel: " : "",
+		  lower ? why->text : "", lower ? ")" : "");
 }
 
 static int loop_prepare(struct server *s, struct err *reterr)
