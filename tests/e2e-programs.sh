@@ -1,0 +1,232 @@
+#!/bin/bash
+# Unmodified programs use a key that they never see, by the PEM file that holds only its URI and by the URI itself: openssl's commands, curl, Debian's nginx
+# (whose workers are another user) and stunnel. A renewed key: who holds the old one goes on until its grace ends, then fails cleanly; a reload
+# gets the new one. In a network namespace of its own. nginx's package is unpacked, never installed: installing would start it.
+set -u
+here=$(cd "${top_srcdir:-$(dirname "$0")/..}" && pwd)
+export top_srcdir=$here top_builddir=${top_builddir:-$here/build}
+cache=$top_builddir/e2e-programs
+[ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
+if [ -z "${IN_NAMESPACE:-}" ]; then
+	if [ ! -x "$cache/tree/usr/sbin/nginx" ]; then
+		rm -rf "$cache"
+		mkdir -p "$cache/tree"
+		(cd "$cache" && apt-get -qq download nginx && dpkg-deb -x nginx_*.deb tree) || { echo "nginx cannot be fetched"; exit 1; }
+	fi
+	# shellcheck disable=SC2016  # expanded inside
+	IN_NAMESPACE=1 exec unshare --net bash -c 'ip link set lo up && exec bash "$1"' _ "$here/tests/e2e-programs.sh"
+fi
+# shellcheck source=tests/lib.sh
+. "$here/tests/lib.sh"
+chmod 0711 "$ROOT" # nginx's workers have to reach the custodian's socket
+D=$ROOT/var/lib/keyroll/delivered/web/current W=$ROOT/web
+NAME=web.example.com NGINX_PORT=4433 STUNNEL_PORT=4434 SSERVER_PORT=4435 PLAIN_PORT=8080
+KEYS="$D/key.pem"
+mkdir -p "$W/tmp"
+chmod 0755 "$W"
+
+prepare() {
+	start_ca WEBCA "[CA]
+IssuerName=CN=WebCA,O=Example
+Listen=127.0.0.1:0
+Grant=auto
+GrantRenewals=yes
+KeySize=2048
+CACertificateLifetime=30d
+CertificateLifetime=5d
+Clock=assume-valid"
+	mkdir -p "$ROOT/etc/keyroll/trustpoints"
+	cat >"$ROOT/etc/keyroll/trustpoints/web.conf" <<-CONF
+		[Trustpoint]
+		EnrollmentURL=$CA_URL
+		CAFingerprint=$CA_PIN
+		SubjectName=CN=$NAME
+		DNSName=$NAME
+		RevocationCheck=none
+		[Key]
+		Size=2048
+		Users=www-data
+		[AutoEnroll]
+		Percent=80
+		Regenerate=yes
+		RetryPeriod=1s
+		[Deliver]
+		Grace=10s
+	CONF
+	start_agent
+	until_true 30 is_enrolled web || fail "not enrolled: $(ctl show web)"
+	cat >"$ROOT/openssl.cnf" <<-CONF
+		openssl_conf = init
+		[init]
+		providers = providers
+		[providers]
+		default = default_provider
+		keyroll = keyroll_provider
+		[default_provider]
+		activate = 1
+		[keyroll_provider]
+		module = $BIN/.libs/keyroll.so
+		socket = $ROOT/run/keyroll/keyd.sock
+		activate = 1
+		[req]
+		distinguished_name = name
+		[name]
+	CONF
+	export OPENSSL_CONF=$ROOT/openssl.cnf
+	openssl x509 -in "$D/cert.pem" -pubkey -noout >"$W/pub.pem"
+	head -c 1000 /dev/urandom >"$W/text"
+	KEYS="$D/key.pem $(cat "$D/key.uri")"
+}
+
+quiet() { "$@" >"$W/out" 2>&1 || { cat "$W/out"; fail "$*"; }; }
+
+# ---- openssl's commands, with KEY
+commands_sign() { # KEY
+	local pss=(-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest)
+	local pkey_pss=(-pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:32)
+	quiet openssl dgst -sha256 -sign "$1" -out "$W/s" "$W/text"
+	quiet openssl dgst -sha256 -verify "$W/pub.pem" -signature "$W/s" "$W/text"
+	quiet openssl dgst -sha384 "${pss[@]}" -sign "$1" -out "$W/s" "$W/text"
+	quiet openssl dgst -sha384 "${pss[@]}" -verify "$W/pub.pem" -signature "$W/s" "$W/text"
+	openssl dgst -sha256 -binary "$W/text" >"$W/digest"
+	quiet openssl pkeyutl -sign -inkey "$1" -in "$W/digest" -out "$W/s" -pkeyopt digest:sha256
+	quiet openssl pkeyutl -verify -pubin -inkey "$W/pub.pem" -in "$W/digest" -sigfile "$W/s" -pkeyopt digest:sha256
+	quiet openssl pkeyutl -sign -inkey "$1" -in "$W/digest" -out "$W/s" -pkeyopt digest:sha256 "${pkey_pss[@]}"
+	quiet openssl pkeyutl -verify -pubin -inkey "$W/pub.pem" -in "$W/digest" -sigfile "$W/s" -pkeyopt digest:sha256 "${pkey_pss[@]}"
+	quiet openssl pkeyutl -sign -inkey "$1" -rawin -digest sha512 -in "$W/text" -out "$W/s"
+	quiet openssl pkeyutl -verify -pubin -inkey "$W/pub.pem" -rawin -digest sha512 -in "$W/text" -sigfile "$W/s"
+}
+commands_decrypt() { # KEY
+	local opt
+	head -c 50 "$W/text" >"$W/short"
+	for opt in rsa_padding_mode:pkcs1 rsa_padding_mode:oaep "rsa_padding_mode:oaep rsa_oaep_md:sha256" "rsa_padding_mode:oaep rsa_oaep_md:sha256 rsa_mgf1_md:sha1"; do
+		# shellcheck disable=SC2046,SC2086  # a list of options
+		quiet openssl pkeyutl -encrypt -pubin -inkey "$W/pub.pem" -in "$W/short" -out "$W/c" $(printf -- '-pkeyopt %s ' $opt)
+		# shellcheck disable=SC2046,SC2086  # likewise
+		quiet openssl pkeyutl -decrypt -inkey "$1" -in "$W/c" -out "$W/plain" $(printf -- '-pkeyopt %s ' $opt)
+		cmp -s "$W/short" "$W/plain" || fail "pkeyutl -decrypt $opt"
+	done
+}
+commands_certify() { # KEY
+	quiet openssl req -new -key "$1" -subj "/CN=$NAME" -out "$W/csr.pem"
+	quiet openssl req -verify -noout -in "$W/csr.pem"
+	quiet openssl req -x509 -new -key "$1" -sigopt rsa_padding_mode:pss -subj /CN=self -days 1 -out "$W/self.pem"
+	quiet openssl verify -CAfile "$W/self.pem" "$W/self.pem"
+	quiet openssl x509 -req -in "$W/csr.pem" -CA "$W/self.pem" -CAkey "$1" -set_serial 7 -days 1 -out "$W/issued.pem"
+	quiet openssl verify -CAfile "$W/self.pem" -partial_chain "$W/issued.pem"
+}
+commands_cms() { # KEY
+	local opt
+	for opt in "" "-keyopt rsa_padding_mode:pss"; do
+		# shellcheck disable=SC2086  # a list of options
+		quiet openssl cms -sign -binary -in "$W/text" -signer "$D/cert.pem" -inkey "$1" -outform DER -out "$W/signed" $opt
+		quiet openssl cms -verify -binary -inform DER -in "$W/signed" -content "$W/text" -CAfile "$D/ca.pem" -purpose any -out "$W/plain"
+	done
+	for opt in "" "-keyopt rsa_padding_mode:oaep"; do
+		# shellcheck disable=SC2086  # a list of options
+		quiet openssl cms -encrypt -binary -aes256 -in "$W/text" -outform DER -out "$W/sealed" -recip "$D/cert.pem" $opt
+		quiet openssl cms -decrypt -binary -inform DER -in "$W/sealed" -recip "$D/cert.pem" -inkey "$1" -out "$W/plain"
+		cmp -s "$W/text" "$W/plain" || fail "cms -decrypt $opt"
+	done
+}
+
+# ---- TLS
+# handshake PORT OPTIONS...: a verifying client with a certificate of its own; what it saw is in $W/seen
+handshake() {
+	local port=$1
+	shift
+	timeout 10 openssl s_client -connect "127.0.0.1:$port" -servername "$NAME" -CAfile "$D/ca.pem" -verify_return_error -verify_hostname "$NAME" \
+		-cert "$D/cert.pem" -key "$D/key.pem" "$@" </dev/null >"$W/seen" 2>&1
+}
+all_handshakes() { # PORT WHO
+	handshake "$1" -tls1_3 || { cat "$W/seen"; fail "$2 in TLS 1.3"; }
+	handshake "$1" -tls1_2 -cipher ECDHE-RSA-AES256-GCM-SHA384 || { cat "$W/seen"; fail "$2 in TLS 1.2, ECDHE"; }
+	handshake "$1" -tls1_2 -cipher AES256-GCM-SHA384 || { cat "$W/seen"; fail "$2 in TLS 1.2, RSA key exchange"; }
+}
+served() { handshake "$1" && openssl x509 -noout -serial <"$W/seen"; }
+
+start_servers() {
+	cat >"$W/nginx.conf" <<-CONF
+		user www-data;
+		worker_processes 2;
+		daemon off;
+		pid $W/nginx.pid;
+		error_log $W/nginx.log info;
+		events { }
+		http {
+			access_log off;
+			client_body_temp_path $W/tmp/b; proxy_temp_path $W/tmp/p; fastcgi_temp_path $W/tmp/f; uwsgi_temp_path $W/tmp/u; scgi_temp_path $W/tmp/s;
+			server {
+				listen 127.0.0.1:$NGINX_PORT ssl;
+				ssl_certificate $D/cert.pem;
+				ssl_certificate_key $D/key.pem;
+				ssl_protocols TLSv1.2 TLSv1.3;
+				ssl_ciphers HIGH;
+				ssl_session_tickets off;
+				ssl_client_certificate $D/ca.pem;
+				ssl_verify_client on;
+				location / { return 200 "hello \$ssl_client_s_dn\n"; }
+			}
+			server { listen 127.0.0.1:$PLAIN_PORT; location / { return 200 "plain\n"; } }
+		}
+	CONF
+	cat >"$W/stunnel.conf" <<-CONF
+		foreground = yes
+		pid =
+		[web]
+		accept = 127.0.0.1:$STUNNEL_PORT
+		connect = 127.0.0.1:$PLAIN_PORT
+		cert = $D/cert.pem
+		key = $D/key.pem
+		ciphers = HIGH
+	CONF
+	supervise nginx "$cache/tree/usr/sbin/nginx" -e "$W/nginx.log" -c "$W/nginx.conf"
+	supervise stunnel stunnel4 "$W/stunnel.conf"
+	supervise s_server openssl s_server -accept "127.0.0.1:$SSERVER_PORT" -cert "$D/cert.pem" -key "$(cat "$D/key.uri")" -CAfile "$D/ca.pem" -Verify 1 -verify_return_error -quiet -cipher ALL
+	until_true 15 handshake "$NGINX_PORT" || { cat "$W/nginx.log" "$W/seen"; fail "nginx does not serve"; }
+	until_true 15 handshake "$STUNNEL_PORT" || { cat "$W/seen"; fail "stunnel does not serve"; }
+	until_true 15 handshake "$SSERVER_PORT" || { cat "$W/seen"; fail "s_server does not serve"; }
+}
+
+prepare
+for key in $KEYS; do
+	commands_sign "$key"
+	commands_decrypt "$key"
+	commands_certify "$key"
+	commands_cms "$key"
+	pass "openssl's commands with ${key%%\?*}"
+done
+
+start_servers
+first=$(served "$NGINX_PORT")
+all_handshakes "$SSERVER_PORT" "openssl s_server by URI"
+pass "openssl s_server and s_client, TLS 1.2 and 1.3, both with such a key"
+all_handshakes "$NGINX_PORT" nginx
+[ "$(ps -o user= --ppid "$(cat "$ROOT/pid/nginx")" | sort -u)" = www-data ] || fail "nginx's workers are not www-data"
+pass "nginx by the PEM file, its workers being another user"
+all_handshakes "$STUNNEL_PORT" stunnel
+pass "stunnel by the PEM file"
+curl -sS --max-time 10 --cacert "$D/ca.pem" --cert "$D/cert.pem" --key "$D/key.pem" --resolve "$NAME:$NGINX_PORT:127.0.0.1" "https://$NAME:$NGINX_PORT/" >"$W/answer" ||
+	fail "curl with a client certificate"
+grep -q "hello CN=$NAME" "$W/answer" || fail "nginx does not know curl's certificate: $(cat "$W/answer")"
+pass "curl with a client certificate"
+
+# ---- a new key
+renewed() { [ "$(openssl x509 -noout -serial -in "$D/cert.pem")" != "$first" ]; }
+old_fails() { ! handshake "$NGINX_PORT"; }
+nginx_pid=$(cat "$ROOT/pid/nginx")
+ctl renew web >/dev/null
+until_true 20 renewed || fail "not renewed: $(ctl show web)"
+[ "$(served "$NGINX_PORT")" = "$first" ] || fail "nginx does not go on with the key that it holds: $(cat "$W/seen")"
+pass "who holds the old key goes on with it"
+until_true 40 old_fails || fail "the old key works for ever"
+grep -q 'alert' "$W/seen" || { cat "$W/seen"; fail "no alert, but another end"; }
+[ "$(cat "$ROOT/pid/nginx")" = "$nginx_pid" ] || fail "nginx has died"
+grep -qi 'keyroll\|SSL_do_handshake() failed' "$W/nginx.log" || fail "nginx's log says nothing: $(tail -n 5 "$W/nginx.log")"
+pass "when its grace has ended the old key fails cleanly: an alert, and a line in the log"
+kill -HUP "$nginx_pid"
+new_served() { [ "$(served "$NGINX_PORT")" = "$(openssl x509 -noout -serial -in "$D/cert.pem")" ]; }
+until_true 20 new_served || { cat "$W/seen"; tail "$W/nginx.log"; fail "a reload does not get the new key"; }
+[ "$(cat "$ROOT/pid/nginx")" = "$nginx_pid" ] || fail "nginx was started anew"
+pass "a reload gets the new one"
+echo "$PASSED passed, 0 failed"
