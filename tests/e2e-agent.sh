@@ -60,10 +60,12 @@ ca_start() { # mode [life-of-ca life-of-cert]
 	await_file "$work/ca/url"
 	url=$(<"$work/ca/url") pin=$(<"$work/ca/fingerprint")
 }
-keyd_start() {
+keyd_start() { # its socket is there before it answers: its first start makes a key for its probe
+	local before
+	before=$(grep -c STARTED "$work/keyd.log" 2>/dev/null)
 	"$build/keyroll-keyd" --root="$root" >>"$work/keyd.log" 2>&1 & keyd=$!
 	pids+=("$keyd")
-	await_file "$root/run/keyroll/keyd.sock"
+	await "$work/keyd.log" STARTED 40 $((${before:-0} + 1))
 }
 trustpoint() { # url pin [more lines of the file]
 	{
