@@ -5,7 +5,10 @@
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "common/auto_ssl.h"
@@ -406,6 +409,68 @@ static void test_promotion_halfway(void)
 	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
 }
 
+/* ---- under use */
+
+enum { HAMMER_ROUNDS = 3, HAMMER_OPS = 4 };
+
+struct hammer {
+	EVP_PKEY *handle; /* NULL: the active key is loaded anew each time */
+	atomic_int ops, failed;
+	atomic_bool enough;
+};
+
+static void *hammer_run(void *arg)
+{
+	struct hammer *h = arg;
+
+	while (!atomic_load(&h->enough)) {
+		bool ok = h->handle ? keyd_key_works(h->handle) : load("tp", KS_SLOT_ACTIVE, NULL, NULL) == 0;
+
+		(void) atomic_fetch_add(ok ? &h->ops : &h->failed, 1); /* the count before is of no interest */
+	}
+	ERR_clear_error();
+	return NULL;
+}
+
+/* Until both have done some more, or failed. */
+static void hammer_await(struct hammer h[2])
+{
+	int from[2] = { atomic_load(&h[0].ops), atomic_load(&h[1].ops) };
+
+	for (int i = 0; i < 2; i++)
+		while (atomic_load(&h[i].ops) < from[i] + HAMMER_OPS && atomic_load(&h[i].failed) == 0)
+			(void) sched_yield(); /* cannot fail */
+}
+
+/* There is no moment of a promotion in which the label has no active key, or a handle no key. */
+static void test_promotion_under_use(void)
+{
+	NEED_LEVEL();
+	for (int round = 0; round < HAMMER_ROUNDS; round++) {
+		AUTO(pkey) EVP_PKEY *handle = NULL;
+		struct hammer h[2] = { { .handle = NULL }, { .handle = NULL } };
+		pthread_t thread[2];
+		char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
+
+		CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
+		CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
+		CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
+		h[1].handle = handle;
+		for (int i = 0; i < 2; i++)
+			CU_ASSERT_EQUAL(pthread_create(&thread[i], NULL, hammer_run, &h[i]), 0);
+		hammer_await(h);
+		CU_ASSERT_EQUAL(ks_promote(ks, "tp", b, NULL), 0);
+		hammer_await(h);
+		for (int i = 0; i < 2; i++) {
+			atomic_store(&h[i].enough, true);
+			CU_ASSERT_EQUAL(pthread_join(thread[i], NULL), 0);
+			CU_ASSERT_EQUAL(atomic_load(&h[i].failed), 0);
+		}
+		CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, b));
+		CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+	}
+}
+
 /* Killed at a moment that the test does not choose: whatever it was doing, afterwards the promotion is done by asking again. */
 static void test_promotion_killed(void)
 {
@@ -442,6 +507,7 @@ static CU_TestInfo tests[] = {
 	{ "keys survive a reboot", test_reboot },
 	{ "a key that somebody meddled with is restored", test_meddling },
 	{ "a promotion cut in two is mended", test_promotion_halfway },
+	{ "a promotion under use is not noticed", test_promotion_under_use },
 	{ "a promotion under kill is repeated", test_promotion_killed },
 	CU_TEST_INFO_NULL,
 };
