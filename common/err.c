@@ -60,10 +60,15 @@ static void text_append(struct err *e, const char *more)
 
 int err_from_openssl(struct err *e, int code, const char *fmt, ...)
 {
-	unsigned long first = ERR_get_error();
-	const char *why = first ? ERR_reason_error_string(first) : NULL;
-	char number[48];
+	const char *data = NULL, *why;
+	char number[48], details[ERR_TEXT_BYTES] = "";
+	int flags = 0;
+	unsigned long first = ERR_get_error_all(NULL, NULL, NULL, &data, &flags);
 	va_list ap;
+
+	why = first ? ERR_reason_error_string(first) : NULL;
+	if (first && data && (flags & ERR_TXT_STRING) && data[0])
+		(void) snprintf(details, sizeof(details), ": %s", data); /* cut is fine; it goes with the queue */
 
 	ERR_clear_error();
 	if (!e)
@@ -76,6 +81,7 @@ int err_from_openssl(struct err *e, int code, const char *fmt, ...)
 		(void) snprintf(number, sizeof(number), "OpenSSL error %lx", first); /* fits */
 		text_append(e, ": ");
 		text_append(e, why ? why : number);
+		text_append(e, details);
 	}
 	return code;
 }

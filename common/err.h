@@ -14,7 +14,7 @@ struct err {
  * failure path. Bytes that do not print, which may come from a peer, appear as '?'. */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* The same, and empties OpenSSL's error queue: the only place that does. The first reason is appended. */
+/* The same, and empties OpenSSL's error queue: the only place that does. The first reason is appended, with its details. */
 int err_from_openssl(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Puts "context: " before the text; returns e->code (or code if e is NULL). */

@@ -86,6 +86,16 @@ static void openssl_queue_is_emptied_and_its_first_reason_told(void)
 	CU_ASSERT_EQUAL(ERR_peek_error(), 0);
 }
 
+static void openssl_details_are_told_and_cleaned(void)
+{
+	struct err e = { 0 };
+
+	ERR_raise_data(ERR_LIB_PROV, ERR_R_OPERATION_FAIL, "keyroll: the token\n is gone");
+	CU_ASSERT_EQUAL(err_from_openssl(&e, -EIO, "signing"), -EIO);
+	CU_ASSERT_PTR_NOT_NULL(strstr(e.text, "signing: "));
+	CU_ASSERT_PTR_NOT_NULL(strstr(e.text, ": keyroll: the token? is gone"));
+}
+
 static void openssl_without_an_error_adds_nothing(void)
 {
 	struct err e = { 0 };
@@ -113,6 +123,7 @@ static CU_TestInfo tests[] = {
 	{ "prefix of nothing uses the code", prefix_of_nothing_uses_the_code },
 	{ "arguments may point into the error", arguments_may_point_into_the_error },
 	{ "OpenSSL's queue is emptied and its first reason told", openssl_queue_is_emptied_and_its_first_reason_told },
+	{ "OpenSSL's details are told and cleaned", openssl_details_are_told_and_cleaned },
 	{ "OpenSSL without an error adds nothing", openssl_without_an_error_adds_nothing },
 	{ "text is never NULL", text_is_never_null },
 	CU_TEST_INFO_NULL,
