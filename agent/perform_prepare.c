@@ -255,6 +255,7 @@ static void generate(struct trustpoint *tp, enum ks_slot slot)
 				      .slot = slot,
 				      .bits = (int) tp->conf.bits,
 				      .protection = (enum ks_protection) tp->conf.protection,
+				      .token_uri = tp->conf.token_uri,
 				      .users = (const char *const *) tp->conf.users,
 				      .groups = (const char *const *) tp->conf.groups };
 	bool begins = tp->work.keygen_fd < 0;

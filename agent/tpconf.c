@@ -102,13 +102,6 @@ static int parse_revocation(const char *value, const void *arg, void *field, str
 	return err_set(reterr, -EINVAL, "found '%.40s', wanted none", value);
 }
 
-static int parse_path(const char *value, const void *arg, void *field, struct err *reterr)
-{
-	if (value[0] != '/')
-		return err_set(reterr, -EINVAL, "found '%.80s', wanted an absolute path", value);
-	return conf_parse_text(value, arg, field, reterr);
-}
-
 #define FIELD(name) offsetof(struct tpconf, name)
 static const struct conf_key tp_keys[] = {
 	{ "Trustpoint", "EnrollmentURL", parse_url, NULL, FIELD(enrollment_url) },
@@ -117,12 +110,13 @@ static const struct conf_key tp_keys[] = {
 	{ "Trustpoint", "SerialNumber", conf_parse_text, NULL, FIELD(serial_number) },
 	{ "Trustpoint", "IPAddress", parse_addresses, NULL, FIELD(ip) },
 	{ "Trustpoint", "DNSName", conf_parse_list, NULL, FIELD(dns) },
-	{ "Trustpoint", "ChallengePasswordFile", parse_path, NULL, FIELD(challenge_file) },
+	{ "Trustpoint", "ChallengePasswordFile", conf_parse_path, NULL, FIELD(challenge_file) },
 	{ "Trustpoint", "ChallengeOnRenewal", conf_parse_bool, NULL, FIELD(challenge_on_renewal) },
 	{ "Trustpoint", "RevocationCheck", parse_revocation, NULL, 0 },
 	{ "Key", "Label", parse_label, NULL, FIELD(label) },
 	{ "Key", "Size", parse_bits, NULL, FIELD(bits) },
 	{ "Key", "Protection", conf_parse_word, ks_protection_words, FIELD(protection) },
+	{ "Key", "TokenURI", conf_parse_text, NULL, FIELD(token_uri) },
 	{ "Key", "Users", conf_parse_list, NULL, FIELD(users) },
 	{ "Key", "Groups", conf_parse_list, NULL, FIELD(groups) },
 	{ "AutoEnroll", "Percent", conf_parse_int, &percent_range, FIELD(percent) },
@@ -133,7 +127,7 @@ static const struct conf_key tp_keys[] = {
 	{ "Scep", "Profile", conf_parse_word, profile_words, FIELD(profile) },
 	{ "Scep", "AllowDES", conf_parse_bool, NULL, FIELD(allow_des) },
 	{ "Deliver", "ReloadUnits", conf_parse_list, NULL, FIELD(reload_units) },
-	{ "Deliver", "Hook", parse_path, NULL, FIELD(hook) },
+	{ "Deliver", "Hook", conf_parse_path, NULL, FIELD(hook) },
 	{ "Deliver", "HookTimeout", conf_parse_span, &hook_range, FIELD(hook_timeout_ms) },
 	{ "Deliver", "KeyFile", conf_parse_word, key_file_words, FIELD(key_file) },
 	{ "Deliver", "Grace", conf_parse_span, &grace_range, FIELD(grace_ms) },
@@ -164,6 +158,8 @@ static int whole_check(const char *file, const char *name, struct tpconf *c, str
 		return err_set(reterr, -EINVAL, "%s: AllowDES=yes in [Scep], wanted only with Profile=legacy", file);
 	if (c->allow_des && scep_des_check(reterr) < 0)
 		return err_prefix(reterr, -EINVAL, "%s", file);
+	if (c->token_uri && (c->protection != KS_PROTECTION_TOKEN || c->regenerate))
+		return err_set(reterr, -EINVAL, "%s: TokenURI= in [Key], wanted only with Protection=token and Regenerate=no: no other key is made", file);
 	if (c->serial_number && strcmp(c->serial_number, "no") == 0) {
 		free(c->serial_number);
 		c->serial_number = NULL;
@@ -198,6 +194,7 @@ void tpconf_clear(struct tpconf *c)
 	free(c->serial_number);
 	free(c->challenge_file);
 	free(c->label);
+	free(c->token_uri);
 	free(c->hook);
 	conf_list_free(c->dns);
 	conf_list_free(c->ip);
@@ -223,7 +220,7 @@ struct tp_policy tpconf_policy(const struct tpconf *c)
 
 static const struct conf_key agent_keys[] = {
 	{ "Agent", "Clock", conf_parse_word, clock_words, offsetof(struct agentconf, clock) },
-	{ "Agent", "KeydSocket", parse_path, NULL, offsetof(struct agentconf, keyd_socket) },
+	{ "Agent", "KeydSocket", conf_parse_path, NULL, offsetof(struct agentconf, keyd_socket) },
 	{ NULL, NULL, NULL, NULL, 0 },
 };
 

@@ -25,6 +25,7 @@ struct tpconf {
 	char *label;
 	int64_t bits;
 	int protection; /* enum ks_protection */
+	char *token_uri; /* a key that lies in the token already; NULL: keys are made */
 	char **users, **groups;
 	/* [AutoEnroll] */
 	int64_t percent; /* 0: no auto-enrolment */

@@ -146,6 +146,8 @@ static const struct conf_key keys[] = {
 	KEY("HTTP", "MaxConnectionsPerAddress", conf_parse_int, &address_range, v.max_per_address),
 	KEY("HTTP", "HeadTimeout", conf_parse_span, &deadline_range, v.head_deadline_ms),
 	KEY("HTTP", "BodyTimeout", conf_parse_span, &deadline_range, v.body_deadline_ms),
+	KEY("Token", "Provider", conf_parse_text, NULL, v.token_provider),
+	KEY("Token", "PINFile", conf_parse_path, NULL, v.token_pin_file),
 	{ .section = "Archive", .key = "Format" }, /* known, not built yet */
 	{ .section = "Archive", .key = "PasswordFile" },
 	{ .section = "Archive", .key = "PublishURL" },
@@ -173,6 +175,8 @@ static void conf_clear(struct ca_conf *c)
 	free(c->listen);
 	free(c->url);
 	free(c->cdp_url);
+	free(c->token_provider);
+	free(c->token_pin_file);
 	free(c->db_path);
 }
 

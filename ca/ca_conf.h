@@ -28,6 +28,7 @@ struct ca_conf { /* release with ca_conf_free; texts are owned */
 	enum scep_digest hash;	      /* Hash: sha256 sha384 sha512, for what the CA signs */
 	int64_t key_bits;	      /* KeySize: 2048 3072 4096 */
 	enum ks_protection protection; /* Protection */
+	char *token_provider, *token_pin_file; /* [Token] of the signer; NULL: none */
 	enum clk_policy clock;	      /* Clock */
 	enum ca_profile profile;      /* Profile, for scep_policy below */
 	bool allow_des;		      /* AllowDES: true only with Profile=legacy */

@@ -69,7 +69,8 @@ struct launch {
 static bool passes(const char *variable)
 {
 	static const char *const names[] = { "PATH=",         "LANG=",          "KEYROLL_",     "JOURNAL_STREAM=", "CREDENTIALS_DIRECTORY=",
-					     "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=" };
+					     "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=",
+					     "TPM2OPENSSL_",  "TSS2_" /* which device level token opens */ };
 	size_t i;
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)

@@ -112,6 +112,7 @@ static int serve(const struct options *o, struct err *reterr)
 	AUTO(mem) char *state = fs_path("/var/lib/keyroll/signer/%s", o->name);
 	AUTO(mem) char *records = fs_path("/var/lib/keyroll/signer/%s/floor", o->name);
 	AUTO(mem) char *socket = fs_path("/run/keyroll/signer/%s.sock", o->name);
+	AUTO(mem) char *pin_file = NULL;
 	static const char *const makers[] = { "keyroll-ca", NULL };
 	struct custody_options custody = { .program = "keyroll-signer",
 					   .socket_mode = 0660,
@@ -128,9 +129,13 @@ static int serve(const struct options *o, struct err *reterr)
 	if ((r = ca_conf_load(o->name, &conf, reterr)) < 0 || (r = fs_mkdir(state, 0700, reterr)) < 0 ||
 	    (r = floor_new(conf->issuer_name, conf->cal.ca_lifetime_ms, records, &floor, reterr)) < 0)
 		return r;
+	if (conf->token_pin_file && !(pin_file = fs_path("%s", conf->token_pin_file)))
+		return err_set(reterr, -ENOMEM, "start");
 	custody.state_dir = state;
 	custody.socket_path = socket;
 	custody.protection = conf->protection;
+	custody.token_provider = conf->token_provider;
+	custody.token_pin_file = pin_file;
 	judge.floor = floor;
 	custody.userdata = &judge;
 	return custody_server_run(&custody, reterr);

@@ -23,6 +23,7 @@ struct conf_key {
 
 /* Ready parsers. Text fields are `char *`, owned by the target struct, replaced (old one freed) when a later file says it again. */
 int conf_parse_text(const char *value, const void *arg, void *field, struct err *reterr) CHECKED;
+int conf_parse_path(const char *value, const void *arg, void *field, struct err *reterr) CHECKED; /* text that begins with "/" */
 int conf_parse_bool(const char *value, const void *arg, void *field, struct err *reterr) CHECKED; /* bool: yes no true false 1 0 on off */
 struct conf_range { int64_t min, max; };
 int conf_parse_int(const char *value, const void *arg_range, void *field, struct err *reterr) CHECKED;	/* int64_t */

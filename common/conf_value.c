@@ -25,6 +25,13 @@ int conf_parse_text(const char *value, const void *arg, void *field, struct err 
 	return 0;
 }
 
+int conf_parse_path(const char *value, const void *arg, void *field, struct err *reterr)
+{
+	if (value[0] != '/')
+		return err_set(reterr, -EINVAL, "found '%.80s', wanted an absolute path", value);
+	return conf_parse_text(value, arg, field, reterr);
+}
+
 int conf_parse_bool(const char *value, const void *arg, void *field, struct err *reterr)
 {
 	static const char *const yes[] = { "yes", "true", "1", "on" }, *const no[] = { "no", "false", "0", "off" };

@@ -18,7 +18,8 @@ const struct backend *backend_get(enum ks_protection p)
 		return &backend_kernel;
 	case KS_PROTECTION_KEYRING:
 		return &backend_keyring;
-	case KS_PROTECTION_TOKEN: /* comes later */
+	case KS_PROTECTION_TOKEN:
+		return &backend_token;
 	case KS_PROTECTION_AUTO:
 	case KS_PROTECTION_N_:
 		break;
@@ -31,9 +32,7 @@ int backend_choose(const struct backend_levels *l, enum ks_protection wanted, co
 	if (wanted == KS_PROTECTION_AUTO)
 		wanted = l->why_not[KS_PROTECTION_KERNEL].code == 0 ? KS_PROTECTION_KERNEL : KS_PROTECTION_KEYRING;
 	*ret = backend_get(wanted);
-	if (!*ret)
-		return err_set(reterr, -ENOTSUP, "Protection=%s is not built yet", ks_protection_name(wanted));
-	if (l->why_not[wanted].code != 0)
+	if (!*ret || l->why_not[wanted].code != 0)
 		return err_set(reterr, -ENOTSUP, "Protection=%s is not to be had here: %s", ks_protection_name(wanted), l->why_not[wanted].text);
 	return 0;
 }
@@ -111,7 +110,7 @@ int backend_probe(const char *probe_path, struct backend_levels *ret, struct err
 	*ret = (struct backend_levels){ .why_not = { { .code = 0 } } };
 	for (int p = 0; p < KS_PROTECTION_N_; p++) {
 		const struct backend *b = backend_get(p);
-		int r = b ? b->probe(&pkcs8, key, &ret->why_not[p]) : err_set(&ret->why_not[p], -ENOTSUP, "not built yet");
+		int r = b ? b->probe(&pkcs8, key, &ret->why_not[p]) : 0;
 
 		if (r < 0)
 			ret->why_not[p].code = r;
@@ -119,11 +118,79 @@ int backend_probe(const char *probe_path, struct backend_levels *ret, struct err
 	return 0;
 }
 
+void backend_probe_device(struct backend_levels *l)
+{
+	struct err *why = &l->why_not[KS_PROTECTION_TOKEN];
+
+	if (why->code != 0) {
+		why->code = 0;
+		why->code = backend_token.probe(NULL, NULL, why);
+	}
+}
+
+static int raw_sign(const struct backend *b, const struct backend_key *key, const struct backend_digest *d, uint8_t *out, size_t k, struct err *reterr)
+{
+	uint8_t salt[PAD_K_MAX], em[PAD_K_MAX];
+	int r;
+
+	if (d->pss && (d->salt_len > sizeof(salt) || RAND_bytes(salt, (int) d->salt_len) != 1))
+		return err_from_openssl(reterr, -EINVAL, "PSS salt of %u bytes", d->salt_len);
+	if (d->pss)
+		r = pad_pss_sign(d->md, d->bytes, d->len, salt, d->salt_len, key->bits, em, k, reterr);
+	else
+		r = pad_pkcs1_sign(d->md, d->bytes, d->len, em, k, reterr);
+	return r < 0 ? r : backend_private(b, key, em, out, k, reterr);
+}
+
+/* A device may make PSS salts of a length of its own. */
+static int signature_check(EVP_PKEY *pub, const struct backend_digest *d, const uint8_t *signature, size_t k, struct err *reterr)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pub, NULL);
+
+	if (!ctx || EVP_PKEY_verify_init(ctx) != 1 || EVP_PKEY_CTX_set_signature_md(ctx, d->md) != 1 ||
+	    EVP_PKEY_CTX_set_rsa_padding(ctx, d->pss ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING) != 1 ||
+	    (d->pss && EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, (int) d->salt_len) != 1))
+		return err_from_openssl(reterr, -ENOMEM, "verifying a signature");
+	if (EVP_PKEY_verify(ctx, signature, k, d->bytes, d->len) == 1)
+		return 0;
+	if (d->pss && EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_AUTO) == 1 && EVP_PKEY_verify(ctx, signature, k, d->bytes, d->len) == 1)
+		return err_from_openssl(reterr, -ENOTSUP, "the device makes no PSS salt of %u bytes", d->salt_len);
+	return err_from_openssl(reterr, -EIO, "the signature is wrong, and withheld");
+}
+
+int backend_sign(const struct backend *b, const struct backend_key *key, const struct backend_digest *d, uint8_t *out, size_t k, struct err *reterr)
+{
+	int r;
+
+	if (!b->device)
+		return raw_sign(b, key, d, out, k, reterr);
+	r = b->device->sign(key, d, out, k, reterr);
+	if (r == 0)
+		r = signature_check(key->pub, d, out, k, reterr);
+	if (r < 0)
+		OPENSSL_cleanse(out, k);
+	return r;
+}
+
+static int device_test(const struct backend *b, const struct backend_key *key, size_t k, struct err *reterr)
+{
+	uint8_t digest[32], out[PAD_K_MAX], zero[PAD_K_MAX] = { 0 };
+	const struct backend_digest d = { .md = EVP_sha256(), .bytes = digest, .len = sizeof(digest) };
+	int r;
+
+	if (RAND_bytes(digest, sizeof(digest)) != 1)
+		return err_from_openssl(reterr, -EIO, "testing a key of %d bits", key->bits);
+	r = backend_sign(b, key, &d, out, k, reterr);
+	return r < 0 ? r : b->device->open_pkcs1(key, zero, out, k, reterr); /* whatever is asked, a decryption with a known result is made before */
+}
+
 int backend_test(const struct backend *b, const struct backend_key *key, struct err *reterr)
 {
 	uint8_t in[PAD_K_MAX], out[PAD_K_MAX];
 	size_t k = ((size_t) key->bits + 7) / 8;
 
+	if (b->device)
+		return k > sizeof(in) ? -EINVAL : device_test(b, key, k, reterr);
 	if (k > sizeof(in) || RAND_bytes(in, (int) k) != 1)
 		return err_from_openssl(reterr, -EIO, "testing a key of %d bits", key->bits);
 	in[0] = 0; /* below the modulus */

@@ -4,6 +4,7 @@
 
 #include <keyutils.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/buf.h"
@@ -17,14 +18,23 @@ struct backend_key { /* what a private operation needs */
 	EVP_PKEY *parsed; /* level keyring with KeepParsed: the private key, decoded; else NULL */
 };
 
-struct backend {
+struct backend_digest { /* what is to be signed */
+	const EVP_MD *md;
+	const uint8_t *bytes; /* the digest */
+	unsigned len;
+	bool pss;
+	unsigned salt_len; /* of PSS */
+};
+
+struct backend { /* NULL in the table: see "device" below */
 	enum ks_protection protection;
 	/* 0 when this machine has it, by trying: load, raw operation, compare, no read-back where that is promised. Else the reason, as
 	 * -ENOPKG no PKCS#8 parser, -ENODEV no such keys, -EPERM or -ENOSYS forbidden, -EDQUOT, -EIO a wrong result, -ENOTSUP gives keys back. */
 	int (*probe)(const struct buf *pkcs8, EVP_PKEY *pub, struct err *reterr);
-	/* PKCS#8 DER into ring under label, in place of another of that label. Returns the serial. -EDQUOT with numbers. */
-	int (*load)(key_serial_t ring, const char *label, const struct buf *pkcs8, key_serial_t *ret, struct err *reterr);
-	/* The bare private operation: k bytes to k bytes. Blocks for 5 to 30 ms; any thread. -ENOKEY: the key is gone. */
+	/* What the sealed copy holds (PKCS#8 DER; of a device its record) into ring under label, in place of another of that label. Returns the serial.
+	 * -EDQUOT with numbers. */
+	int (*load)(key_serial_t ring, const char *label, const struct buf *copy, key_serial_t *ret, struct err *reterr);
+	/* The bare private operation: k bytes to k bytes. Blocks for 5 to 30 ms; any thread. -ENOKEY: the key is gone. NULL: a device. */
 	int (*private_op)(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr);
 	/* 0 and the serial; -ENOKEY. */
 	int (*find)(key_serial_t ring, const char *label, key_serial_t *ret);
@@ -32,9 +42,23 @@ struct backend {
 	int (*remove)(key_serial_t ring, const char *label);
 	/* Decodes the private key for KeepParsed; NULL where the key cannot be had. */
 	int (*parse)(key_serial_t serial, EVP_PKEY **ret, struct err *reterr);
+	/* Of a device, which pads for itself and may block for a second or, making a key, a minute; NULL elsewhere. -ENODEV: it does not answer. */
+	const struct backend_device *device;
 };
 
-extern const struct backend backend_kernel, backend_keyring;
+struct backend_device {
+	/* Makes a key, or finds the one that uri names (NULL: none), and gives its record, which is no secret. Errors as token_make and token_adopt. */
+	int (*make)(int bits, const char *uri, struct buf *record, struct buf *spki, struct err *reterr);
+	/* Whether the record at serial is of the key with that public key: told without the device. */
+	bool (*is)(key_serial_t serial, const char *spki);
+	int (*sign)(const struct backend_key *key, const struct backend_digest *d, uint8_t *out, size_t k, struct err *reterr);
+	/* As private_op, of a PKCS#1 v1.5 ciphertext: the encoded block, or zeros when the device refuses it. */
+	int (*open_pkcs1)(const struct backend_key *key, const uint8_t *in, uint8_t *em, size_t k, struct err *reterr);
+	/* With an empty label and one digest. -EINVAL: refused. */
+	int (*open_oaep)(const struct backend_key *key, const EVP_MD *md, const uint8_t *in, size_t k, uint8_t *out, size_t *ret_len, struct err *reterr);
+};
+
+extern const struct backend backend_kernel, backend_keyring, backend_token;
 
 struct backend_levels { /* what the probes found at start */
 	struct err why_not[KS_PROTECTION_N_]; /* code 0: to be had */
@@ -42,13 +66,17 @@ struct backend_levels { /* what the probes found at start */
 /* Tries each level with one throw-away key of 2048 bits, which is kept in probe_path (making one takes a slow router seconds). A level that is not
  * to be had is no error. -ENOMEM, or why the file cannot be written. */
 int backend_probe(const char *probe_path, struct backend_levels *ret, struct err *reterr) CHECKED;
+/* A device that was not there may have come: tries it again if so. */
+void backend_probe_device(struct backend_levels *l);
 /* The level named, or the best under AUTO. -ENOTSUP with the reason. */
 int backend_choose(const struct backend_levels *l, enum ks_protection wanted, const struct backend **ret, struct err *reterr) CHECKED;
 const struct backend *backend_get(enum ks_protection p); /* NULL: not built */
 
 /* private_op, then the result raised to the public exponent must give the input back: a fault in the computation would give the key away. -EIO. */
 int backend_private(const struct backend *b, const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr) CHECKED;
-/* Whether the private half at key->serial belongs to key->pub: one private operation on random bytes. */
+/* A signature over the digest, verified before it leaves. -EIO: wrong, and withheld; -EINVAL; -ENOTSUP: not by this device. */
+int backend_sign(const struct backend *b, const struct backend_key *key, const struct backend_digest *d, uint8_t *out, size_t k, struct err *reterr) CHECKED;
+/* Whether the private half at key->serial belongs to key->pub: one private operation on random bytes; of a device a signature and a decryption. */
 int backend_test(const struct backend *b, const struct backend_key *key, struct err *reterr) CHECKED;
 /* in ^ e mod n with the public key: k bytes to k bytes. */
 int backend_public(EVP_PKEY *pub, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr) CHECKED;

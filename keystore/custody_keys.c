@@ -33,7 +33,7 @@ int keys_recover(struct server *s, struct vault_key *k, struct err *reterr)
 		log_line(LOG_WARNING, "key %s was gone from its keyring and is restored", k->label);
 		return 0;
 	}
-	log_event(LOG_EV_KEY_REFUSED, NULL, "key %s is lost: %s", k->label, err_text(reterr, r));
+	log_event(LOG_EV_KEY_REFUSED, NULL, "key %s %s: %s", k->label, r == -ENODATA ? "is lost" : "cannot be restored", err_text(reterr, r));
 	if (r == -ENODATA && vault_delete(s->vault, k, NULL) < 0)
 		log_line(LOG_WARNING, "key %s still has its slot", k->label);
 	return -ENOKEY;
@@ -54,7 +54,7 @@ int keys_load(struct server *s, struct client *c, const struct custody_msg *m, s
 	reply.number = (uint32_t) k->material.bits;
 	strcpy(reply.label, k->label);
 	strcpy(reply.spki, k->spki);
-	strcpy(reply.name, vault_at_rest(s->vault));
+	strcpy(reply.name, vault_at_rest(s->vault, k));
 	vault_advice(s->vault, k, reply.text);
 	r = buf_set(&reply.body, k->spki_der.data, k->spki_der.len);
 	if (r < 0)
@@ -120,7 +120,7 @@ int keys_list(struct server *s, struct client *c, const struct custody_msg *m)
 		if (!peer_may_use(&c->peer, k))
 			continue;
 		n = snprintf(line, sizeof(line), "%s %s %s %d %s %s\n", k->label, ks_slot_name(k->slot), k->spki, k->material.bits,
-			     ks_protection_name(k->protection), k->material.serial == 0 ? "lost" : vault_at_rest(s->vault));
+			     ks_protection_name(k->protection), k->material.serial == 0 ? "lost" : vault_at_rest(s->vault, k));
 		if (n < 0 || (size_t) n >= sizeof(line) || buf_add(&reply.body, line, (size_t) n) < 0)
 			return -ENOMEM;
 	}

@@ -1,5 +1,6 @@
 /* Making keys: a child makes, a worker tests, the loop adds. */
 #include <errno.h>
+#include <openssl/rand.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -18,6 +19,7 @@ struct making { /* one key in the making */
 	struct vault_key *key;
 	struct custody_msg request;
 	const struct backend *backend;
+	int bits;
 	pid_t pid;
 	int fd;
 	sd_event_source *source, *late;
@@ -25,7 +27,7 @@ struct making { /* one key in the making */
 	struct keygen_result made;
 };
 
-struct test_job { /* the first private operation of a new key */
+struct making_job { /* making a key in a device, or the first private operation of a new one */
 	struct job job;
 	struct making *making;
 	struct err e;
@@ -64,7 +66,7 @@ static void making_end(struct making *g, int status, const struct err *e)
 	if (status == 0) {
 		strcpy(m.spki, g->key->spki);
 		log_event(LOG_EV_KEY_GENERATED, NULL, "key %s%s, %d bits, protection %s, at rest %s", g->key->label,
-			  g->key->slot == KS_SLOT_SHADOW ? "#" : "", g->key->material.bits, ks_protection_name(g->key->protection), vault_at_rest(g->server->vault));
+			  g->key->slot == KS_SLOT_SHADOW ? "#" : "", g->key->material.bits, ks_protection_name(g->key->protection), vault_at_rest(g->server->vault, g->key));
 		client_reply(c, &m);
 	} else {
 		log_event(status == -EDQUOT ? LOG_EV_KEY_QUOTA : LOG_EV_KEY_REFUSED, NULL, "key %s is not made: %s", g->key->label, err_text(e, status));
@@ -78,31 +80,32 @@ static void making_end(struct making *g, int status, const struct err *e)
 
 static void test_run(struct job *job)
 {
-	struct test_job *t = (struct test_job *) job;
+	struct making_job *t = (struct making_job *) job;
 
 	t->result = backend_test(t->making->backend, &t->making->key->material, &t->e);
 }
 
 static void test_done(struct job *job)
 {
-	struct test_job *t = (struct test_job *) job;
+	struct making_job *t = (struct making_job *) job;
 	struct making *g = t->making;
 	struct err e = t->e;
 	int r = t->result;
 
 	free(t);
 	if (r == 0)
-		r = vault_add(g->server->vault, g->key, &g->made.sealed, &e);
+		r = vault_add(g->server->vault, g->key, &g->made.copy, &e);
 	making_end(g, r, &e);
 }
 
+/* The key lies in its slot's ring as g->made says: what is left is to try it. */
 static int making_test(struct making *g, struct err *reterr)
 {
-	struct test_job *t;
-	int r = keygen_finish(&g->reply, &g->made, reterr);
+	struct making_job *t;
+	int r = vault_key_set_public(g->key, g->made.spki_der.data, g->made.spki_der.len, reterr);
 
-	if (r == 0)
-		r = vault_key_set_public(g->key, g->made.spki_der.data, g->made.spki_der.len, reterr);
+	if (r == 0 && g->key->material.bits != g->bits)
+		r = err_set(reterr, -EINVAL, "the key has %d bits, %d are wanted", g->key->material.bits, g->bits);
 	if (r < 0)
 		return r;
 	g->key->material.serial = g->made.serial;
@@ -112,9 +115,53 @@ static int making_test(struct making *g, struct err *reterr)
 		return -ENOMEM;
 	t->job = (struct job){ .run = test_run, .done = test_done, .lane = g->client->peer.uid };
 	t->making = g;
-	jobs_add(g->server->jobs, &t->job);
+	jobs_add(jobs_of(g->server, g->backend), &t->job);
 	return 0;
 }
+
+/* ---- in a device */
+
+static void device_run(struct job *job)
+{
+	struct making_job *t = (struct making_job *) job;
+	struct making *g = t->making;
+
+	t->result = g->backend->device->make(g->bits, g->request.text[0] ? g->request.text : NULL, &g->made.copy, &g->made.spki_der, &t->e);
+	if (t->result == 0 && RAND_priv_bytes(g->made.reject_random, sizeof(g->made.reject_random)) != 1)
+		t->result = err_from_openssl(&t->e, -EIO, "making a key");
+}
+
+static void device_done(struct job *job)
+{
+	struct making_job *t = (struct making_job *) job;
+	struct making *g = t->making;
+	struct err e = t->e;
+	int r = t->result;
+
+	free(t);
+	if (r == 0)
+		r = rings_renew(&g->server->vault->rings, &e);
+	if (r == 0)
+		r = g->backend->load(g->server->vault->rings.slot[g->key->slot], g->key->label, &g->made.copy, &g->made.serial, &e);
+	if (r == 0)
+		r = making_test(g, &e);
+	if (r < 0)
+		making_end(g, r, &e);
+}
+
+static int making_device(struct making *g)
+{
+	struct making_job *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->job = (struct job){ .run = device_run, .done = device_done, .lane = g->client->peer.uid };
+	t->making = g;
+	jobs_add(g->server->device_jobs, &t->job);
+	return 0;
+}
+
+/* ---- in a child */
 
 static int on_made(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
@@ -136,7 +183,9 @@ static int on_made(sd_event_source *source, int fd, uint32_t revents, void *user
 	}
 	g->source = sd_event_source_disable_unref(g->source);
 	g->late = sd_event_source_disable_unref(g->late);
-	r = making_test(g, &e);
+	r = keygen_finish(&g->reply, &g->made, &e);
+	if (r == 0)
+		r = making_test(g, &e);
 	if (r < 0)
 		making_end(g, r, &e);
 	return 0;
@@ -184,16 +233,22 @@ static int making_fill(struct making *g, const struct client *c, const struct cu
 		r = custody_names_parse(&m->body, &pos, &g->key->users, reterr);
 	if (r == 0)
 		r = custody_names_parse(&m->body, &pos, &g->key->groups, reterr);
+	if (r == 0 && m->protection == KS_PROTECTION_TOKEN)
+		backend_probe_device(&g->server->vault->levels);
 	if (r == 0)
 		r = m->protection == KS_PROTECTION_AUTO ? 0 : backend_choose(&g->server->vault->levels, (enum ks_protection) m->protection, &g->backend, reterr);
 	if (r < 0)
 		return r;
 	if (m->protection == KS_PROTECTION_AUTO)
 		g->backend = g->server->vault->backend;
+	if (m->text[0] && !g->backend->device)
+		return err_set(reterr, -EINVAL, "TokenURI= is for Protection=token, not %s", ks_protection_name(g->backend->protection));
+	g->bits = (int) m->number;
 	g->key->uid = c->peer.uid;
 	g->key->backend = g->backend;
 	g->key->protection = g->backend->protection;
 	g->request = (struct custody_msg){ .op = m->op, .id = m->id, .body = BUF_EMPTY };
+	strcpy(g->request.text, m->text);
 	return 0;
 }
 
@@ -233,7 +288,7 @@ int making_start(struct server *s, struct client *c, struct custody_msg *m, stru
 	g->fd = -1;
 	r = making_fill(g, c, m, reterr);
 	if (r == 0)
-		r = making_fork(g, m, reterr);
+		r = g->backend->device ? making_device(g) : making_fork(g, m, reterr);
 	if (r < 0) { /* a child that runs already is ended */
 		making_free(g);
 		return r;

@@ -24,28 +24,18 @@ static int digest_of(const struct custody_msg *m, const EVP_MD *md, uint8_t *dig
 
 static int sign(const struct backend *b, const struct backend_key *key, const struct custody_msg *m, struct buf *ret, struct err *reterr)
 {
-	uint8_t digest[EVP_MAX_MD_SIZE], salt[PAD_K_MAX], em[PAD_K_MAX], out[PAD_K_MAX];
+	uint8_t digest[EVP_MAX_MD_SIZE], out[PAD_K_MAX];
+	struct backend_digest d = { .md = pad_digest(m->name), .bytes = digest, .pss = m->padding == CUSTODY_PADDING_PSS, .salt_len = m->number };
 	size_t bytes = ((size_t) key->bits + 7) / 8;
-	const EVP_MD *md = pad_digest(m->name);
-	unsigned len;
 	int r;
 
-	if (!md)
+	if (!d.md)
 		return err_set(reterr, -EINVAL, "digest '%s': SHA1, SHA224, SHA256, SHA384, SHA512 are known", m->name);
-	r = digest_of(m, md, digest, &len, reterr);
-	if (r < 0)
-		return r;
-	if (m->padding == CUSTODY_PADDING_PSS) {
-		if (m->number > sizeof(salt) || RAND_bytes(salt, (int) m->number) != 1)
-			return err_from_openssl(reterr, -EINVAL, "PSS salt of %u bytes", m->number);
-		r = pad_pss_sign(md, digest, len, salt, m->number, key->bits, em, bytes, reterr);
-	} else if (m->padding == CUSTODY_PADDING_PKCS1) {
-		r = pad_pkcs1_sign(md, digest, len, em, bytes, reterr);
-	} else {
-		r = err_set(reterr, -EINVAL, "padding %u: PKCS#1 v1.5 and PSS are known", m->padding);
-	}
+	if (m->padding != CUSTODY_PADDING_PKCS1 && !d.pss)
+		return err_set(reterr, -EINVAL, "padding %u: PKCS#1 v1.5 and PSS are known", m->padding);
+	r = digest_of(m, d.md, digest, &d.len, reterr);
 	if (r == 0)
-		r = backend_private(b, key, em, out, bytes, reterr);
+		r = backend_sign(b, key, &d, out, bytes, reterr);
 	return r < 0 ? r : buf_set(ret, out, bytes);
 }
 
@@ -72,6 +62,19 @@ static int oaep_open(const struct custody_msg *m, uint8_t *em, size_t bytes, uin
 		return r;
 	r = pad_oaep_open(md, mgf, m->body.data + bytes, m->number, em, bytes, plain, len);
 	return r < 0 ? err_set(reterr, r, "OAEP decryption failed") : 0;
+}
+
+static int device_oaep(const struct backend *b, const struct backend_key *key, const struct custody_msg *m, size_t bytes, uint8_t *plain, size_t *len,
+		       struct err *reterr)
+{
+	const EVP_MD *md, *mgf;
+	int r = oaep_digests(m->name, &md, &mgf, reterr);
+
+	if (r < 0)
+		return r;
+	if (md != mgf || m->number != 0)
+		return err_set(reterr, -ENOTSUP, "OAEP with a label, or with another digest in MGF1, is not to be had from a device");
+	return b->device->open_oaep(key, md, m->body.data, bytes, plain, len, reterr);
 }
 
 static int tls_open(const struct custody_msg *m, const uint8_t *em, size_t bytes, uint8_t *plain, size_t *len, struct err *reterr)
@@ -112,10 +115,13 @@ static int decrypt(const struct vault_key *k, const struct backend *b, const str
 	size_t bytes = ((size_t) key->bits + 7) / 8, len = 0;
 	int r = decrypt_check(m, bytes, reterr);
 
-	if (r == 0)
-		r = backend_private(b, key, m->body.data, em, bytes, reterr);
-	if (r == 0)
-		r = unpad(k, m, em, bytes, plain, &len, reterr);
+	if (r == 0 && b->device && m->padding == CUSTODY_PADDING_OAEP) {
+		r = device_oaep(b, key, m, bytes, plain, &len, reterr);
+	} else if (r == 0) {
+		r = b->device ? b->device->open_pkcs1(key, m->body.data, em, bytes, reterr) : backend_private(b, key, m->body.data, em, bytes, reterr);
+		if (r == 0)
+			r = unpad(k, m, em, bytes, plain, &len, reterr);
+	}
 	if (r == 0)
 		r = buf_set(ret, plain, len);
 	OPENSSL_cleanse(em, sizeof(em));

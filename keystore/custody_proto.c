@@ -73,7 +73,7 @@ static int header_check(const uint8_t *h, size_t len, struct err *reterr)
 		return err_set(reterr, -EBADMSG, "custody record: unknown operation %u", h[3]);
 	if (h[15] & ~CUSTODY_FLAG_FD)
 		return err_set(reterr, -EBADMSG, "custody record: unknown flags 0x%02x", h[15]);
-	if (h[3] != CUSTODY_OP_LOAD && get16(h + 26) != 0)
+	if (h[3] != CUSTODY_OP_LOAD && h[3] != CUSTODY_OP_GENERATE && get16(h + 26) != 0)
 		return err_set(reterr, -EBADMSG, "custody record: a text beside operation %u, which has none", h[3]);
 	return 0;
 }

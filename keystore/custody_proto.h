@@ -6,7 +6,7 @@
  *
  * The body of GENERATE is the users' names, then the groups', each ended by NUL, each list ended by an empty name. The body of a LOAD reply is the
  * SubjectPublicKeyInfo; its name is the level at rest, its text what better protection
- * would need; no other record has a text. An error's body is its text. LIST replies hold one line for each key. */
+ * would need; a request for a key has a text too, no other record. An error's body is its text. LIST replies hold one line for each key. */
 #ifndef KEYROLL_KEYSTORE_CUSTODY_PROTO_H
 #define KEYROLL_KEYSTORE_CUSTODY_PROTO_H
 
@@ -18,7 +18,8 @@
 #include "common/limits.h"
 
 enum custody_op {
-	CUSTODY_OP_GENERATE,	/* label, slot, protection, number = bits, body = who may use it; reply: spki, when it is done */
+	CUSTODY_OP_GENERATE,	/* label, slot, protection, number = bits, body = who may use it, text = URI of a token's key that is taken instead of
+				 * making one; reply: spki, when it is done */
 	CUSTODY_OP_LOAD,	/* label, slot or spki; reply: slot, protection, number = bits, spki, name = at rest, text = advice, body = public key */
 	CUSTODY_OP_SIGN,	/* label, spki, name = digest, padding, number = PSS salt bytes, body = the bytes; reply: body = signature */
 	CUSTODY_OP_SIGN_DIGEST, /* the same, body = the digest */

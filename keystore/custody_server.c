@@ -16,6 +16,12 @@
 #include "common/log.h"
 #include "keystore/custody_server.h"
 #include "keystore/custody_server_internal.h"
+#include "keystore/token.h"
+
+struct jobs *jobs_of(const struct server *s, const struct backend *b)
+{
+	return b->device ? s->device_jobs : s->jobs;
+}
 
 int dispatch(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr)
 {
@@ -99,8 +105,8 @@ static void close_up(void)
 static void protection_say(const struct vault *v)
 {
 	const struct err *why = &v->levels.why_not[KS_PROTECTION_KERNEL];
-	bool lower = v->backend->protection != KS_PROTECTION_KERNEL && why->code != 0;
-	struct log_fields fields = { .protection = ks_protection_name(v->backend->protection), .at_rest = vault_at_rest(v) };
+	bool lower = v->backend->protection == KS_PROTECTION_KEYRING && why->code != 0;
+	struct log_fields fields = { .protection = ks_protection_name(v->backend->protection), .at_rest = vault_at_rest(v, NULL) };
 	char better[KS_ADVICE_BYTES];
 	struct utsname kernel;
 
@@ -151,6 +157,11 @@ static int serve(struct server *s, int listen_fd, struct err *reterr)
 
 	if (r < 0)
 		return r;
+	r = jobs_new(s->event, 1, &s->device_jobs, reterr);
+	if (r < 0) {
+		jobs_free(s->jobs);
+		return r;
+	}
 	r = sd_event_add_io(s->event, &s->listener, listen_fd, EPOLLIN, on_connection, s);
 	if (r >= 0) {
 		protection_say(s->vault);
@@ -159,6 +170,7 @@ static int serve(struct server *s, int listen_fd, struct err *reterr)
 		r = sd_event_loop(s->event);
 		(void) sd_notify(0, "STOPPING=1");
 	}
+	jobs_free(s->device_jobs);
 	jobs_free(s->jobs);
 	return r < 0 ? err_set(reterr, r, "event loop: %s", strerror(-r)) : 0;
 }
@@ -170,6 +182,7 @@ int custody_server_run(const struct custody_options *o, struct err *reterr)
 	int r;
 
 	close_up();
+	token_configure(o->token_provider, o->token_pin_file);
 	r = loop_prepare(&s, reterr);
 	if (r == 0)
 		r = listen_fd = listen_get(o, reterr); /* first, so that clients wait instead of being refused */

@@ -38,6 +38,7 @@ struct custody_options {
 	enum ks_protection protection; /* AUTO: the best that the probe proves; a named one that is not to be had stops the start */
 	bool seal;		    /* false: Seal=none, keys survive a restart of the program, not of the machine */
 	bool keep_parsed;	    /* level keyring: keep the decoded key in memory instead of decoding it for each operation */
+	const char *token_provider, *token_pin_file; /* level token: token_configure; NULL: there is none */
 	int workers;		    /* threads for private operations; 0: one for each core, at most 8 */
 	const char *const *makers;  /* users who may generate keys beside root and the server's own user; NULL: nobody else */
 	bool allow_sign_digest;	    /* signing of a digest alone, which no floor can judge */

@@ -29,6 +29,7 @@ struct server {
 	sd_event_source *listener;
 	struct vault *vault;
 	struct jobs *jobs;
+	struct jobs *device_jobs; /* a device does one thing at a time, and may take a minute: the loop never waits for it, not even to fork */
 	struct client *clients;
 	struct making *makings;
 	size_t n_clients, n_makings;
@@ -53,6 +54,8 @@ void client_ready(struct client *c);
 
 /* custody_server.c: whichever m asks for. */
 int dispatch(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
+/* custody_server.c: where private operations of that backend are queued. */
+struct jobs *jobs_of(const struct server *s, const struct backend *b);
 /* custody_sign.c: SIGN, SIGN_DIGEST, DECRYPT. Takes m's body. -ENOKEY, -EACCES, -EPROTO by the floor, -EINVAL. */
 int op_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
 /* custody_make.c: GENERATE. -EINVAL, -EACCES, -EEXIST, -EAGAIN while too many are being made, -ENOTSUP the level. */

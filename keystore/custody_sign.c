@@ -54,7 +54,7 @@ static bool op_again(struct op_job *j)
 	if (keys_recover(s, j->key, &j->e) < 0)
 		return false;
 	op_material(j);
-	jobs_add(s->jobs, &j->job);
+	jobs_add(jobs_of(s, j->backend), &j->job);
 	return true;
 }
 
@@ -125,6 +125,6 @@ int op_start(struct server *s, struct client *c, struct custody_msg *m, struct e
 	m->body = BUF_EMPTY; /* moved */
 	j->reply = (struct custody_msg){ .op = m->op, .id = m->id, .body = BUF_SECRET };
 	client_busy(c);
-	jobs_add(s->jobs, &j->job);
+	jobs_add(jobs_of(s, j->backend), &j->job);
 	return 1;
 }

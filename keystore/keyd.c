@@ -18,6 +18,7 @@ struct keyd_conf {
 	bool keep_parsed;
 	int64_t workers;
 	char **makers;
+	char *token_provider, *token_pin_file;
 };
 
 static const struct conf_range workers_range = { 0, 8 };
@@ -28,12 +29,16 @@ static const struct conf_key keyd_keys[] = {
 	{ "Keyd", "KeepParsed", conf_parse_bool, NULL, offsetof(struct keyd_conf, keep_parsed) },
 	{ "Keyd", "Workers", conf_parse_int, &workers_range, offsetof(struct keyd_conf, workers) },
 	{ "Keyd", "Makers", conf_parse_list, NULL, offsetof(struct keyd_conf, makers) },
+	{ "Token", "Provider", conf_parse_text, NULL, offsetof(struct keyd_conf, token_provider) },
+	{ "Token", "PINFile", conf_parse_path, NULL, offsetof(struct keyd_conf, token_pin_file) },
 	{ NULL, NULL, NULL, NULL, 0 },
 };
 
 static void keyd_conf_clear(struct keyd_conf *c)
 {
 	conf_list_free(c->makers);
+	free(c->token_provider);
+	free(c->token_pin_file);
 }
 
 static int keyd_conf_load(struct keyd_conf *ret, struct err *reterr)
@@ -84,17 +89,18 @@ static int run(const struct keyd_args *a, const struct keyd_conf *conf, struct e
 {
 	static const char *const default_makers[] = { "keyroll", NULL };
 	AUTO(mem) char *state = fs_path("/var/lib/keyroll/keyd");
+	AUTO(mem) char *pin_file = conf->token_pin_file ? fs_path("%s", conf->token_pin_file) : NULL;
 	AUTO(mem) char *run_dir = fs_path("/run/keyroll");
 	AUTO(mem) char *socket = a->socket ? strdup(a->socket) : fs_path("/run/keyroll/keyd.sock");
 	struct custody_options o = {
 		.program = "keyroll-keyd", .state_dir = state, .socket_path = socket, .socket_mode = 0666, /* who may do what is judged by user */
 		.protection = (enum ks_protection) conf->protection, .seal = conf->seal != SEAL_NONE, .keep_parsed = conf->keep_parsed,
 		.workers = (int) conf->workers, .makers = conf->makers ? (const char *const *) conf->makers : default_makers,
-		.allow_sign_digest = true, .allow_decrypt = true,
+		.token_provider = conf->token_provider, .token_pin_file = pin_file, .allow_sign_digest = true, .allow_decrypt = true,
 	};
 	int r = 0;
 
-	if (!state || !run_dir || !socket)
+	if (!state || !run_dir || !socket || (conf->token_pin_file && !pin_file))
 		return -ENOMEM;
 	if (!a->socket)
 		r = fs_mkdir(run_dir, 0755, reterr);

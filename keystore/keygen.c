@@ -27,7 +27,7 @@ struct reply_head {
 void keygen_result_clear(struct keygen_result *r)
 {
 	buf_clear(&r->spki_der);
-	buf_clear(&r->sealed);
+	buf_clear(&r->copy);
 }
 
 /* Nobody may look into this process, and nothing of it may reach a disk. */
@@ -54,7 +54,7 @@ static int key_make(const struct keygen_order *o, struct keygen_result *ret, str
 	if (r == 0)
 		r = backend_pkcs8(key, &pkcs8, reterr);
 	if (r == 0 && o->seal)
-		r = seal_wrap(o->seal, &pkcs8, &ret->sealed, reterr);
+		r = seal_wrap(o->seal, &pkcs8, &ret->copy, reterr);
 	if (r == 0)
 		r = o->backend->load(o->ring, o->label, &pkcs8, &ret->serial, reterr);
 	return r;
@@ -98,14 +98,14 @@ static int child_run(const struct keygen_order *o, int fd)
 	head.status = o->sealed ? key_unseal(o, &made, &e) : key_make(o, &made, &e);
 	head.serial = made.serial;
 	head.spki_len = (uint32_t) made.spki_der.len;
-	head.sealed_len = (uint32_t) made.sealed.len;
+	head.sealed_len = (uint32_t) made.copy.len;
 	head.text_len = (uint32_t) strlen(e.text);
 	memcpy(head.reject_random, made.reject_random, sizeof(head.reject_random));
 	r = write_all(fd, &head, sizeof(head));
 	if (r == 0)
 		r = write_all(fd, made.spki_der.data, made.spki_der.len);
 	if (r == 0)
-		r = write_all(fd, made.sealed.data, made.sealed.len);
+		r = write_all(fd, made.copy.data, made.copy.len);
 	if (r == 0)
 		r = write_all(fd, e.text, strlen(e.text));
 	keygen_result_clear(&made);
@@ -152,7 +152,7 @@ int keygen_finish(const struct buf *reply, struct keygen_result *ret, struct err
 		return err_set(reterr, head.status, "%.*s", (int) head.text_len, (const char *) p + head.spki_len + head.sealed_len);
 	ret->serial = head.serial;
 	memcpy(ret->reject_random, head.reject_random, sizeof(ret->reject_random));
-	if (buf_set(&ret->spki_der, p, head.spki_len) < 0 || buf_set(&ret->sealed, p + head.spki_len, head.sealed_len) < 0)
+	if (buf_set(&ret->spki_der, p, head.spki_len) < 0 || buf_set(&ret->copy, p + head.spki_len, head.sealed_len) < 0)
 		return -ENOMEM;
 	return 0;
 }

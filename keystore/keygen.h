@@ -19,7 +19,7 @@ struct keygen_order {
 
 struct keygen_result {
 	struct buf spki_der;
-	struct buf sealed; /* empty without sealing */
+	struct buf copy; /* the sealed copy, empty without sealing; of a key in a device its record */
 	key_serial_t serial;
 	uint8_t reject_random[32];
 };

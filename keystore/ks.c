@@ -88,6 +88,9 @@ static int generate_start(struct ks *ks, const struct ks_spec *spec, int *ret_fd
 	m.slot = (uint8_t) spec->slot;
 	m.protection = (uint8_t) spec->protection;
 	m.number = (uint32_t) spec->bits;
+	if (spec->token_uri && strlen(spec->token_uri) >= sizeof(m.text))
+		return err_set(reterr, -EINVAL, "TokenURI=%.40s...: longer than %zu bytes", spec->token_uri, sizeof(m.text) - 1);
+	strcpy(m.text, spec->token_uri ? spec->token_uri : "");
 	if (custody_names_build(spec->users, &m.body) < 0 || custody_names_build(spec->groups, &m.body) < 0)
 		return -ENOMEM;
 	r = custody_connect(ks->socket, &fd, reterr);

@@ -22,6 +22,7 @@ struct ks_spec { /* of a key to be made */
 	enum ks_slot slot;	/* ACTIVE only while the label has no active key, else SHADOW */
 	int bits;		/* 2048, 3072, 4096 */
 	enum ks_protection protection;
+	const char *token_uri; /* a key that lies in the token already, instead of making one; NULL. Its size must be bits */
 	const char *const *users, *const *groups; /* NULL-terminated names that may use the active key; NULL: only the maker */
 };
 
@@ -30,14 +31,14 @@ struct ks_key { /* what ks_load tells beside the handle */
 	enum ks_slot slot;
 	enum ks_protection protection; /* in force, never AUTO */
 	int bits;
-	char at_rest[32];	       /* "tpm2", "host", "file", "none" */
+	char at_rest[32];	       /* "tpm2", "host", "file", "none", "token" */
 	char advice[KS_ADVICE_BYTES];  /* what better protection would need; "": nothing better is known */
 };
 
 /* socket: path of keyd.sock or a signer's. Loads the provider into OpenSSL's default library context once. -ECONNREFUSED, -ENOENT, -EACCES, -EPROTO. */
 int ks_open(const char *socket, struct ks **ret, struct err *reterr) CHECKED;
 /* Starts making a key when *fd is -1: 0 and a descriptor that becomes readable when it is done. Called again with that descriptor then: 0 (closed, set to -1, *ret_spki
- * filled), or -EAGAIN (not readable yet: it does not block), or why not: -EEXIST (another key lies in the slot), -EDQUOT, -ENOSPC, -ENOTSUP (the named protection is not to be had), -EACCES. */
+ * filled), or -EAGAIN (not readable yet: it does not block), or why not: -EEXIST (another key lies in the slot), -EDQUOT, -ENOSPC, -ENOTSUP (the named protection is not to be had), -ENODEV (the token does not answer), -EACCES. */
 int ks_generate(struct ks *ks, const struct ks_spec *spec, int *fd, char ret_spki[KS_SPKI_HEX], struct err *reterr) CHECKED;
 /* The key in that slot or, if spki is not NULL, the key of label with that public key in any slot. ret_key and ret_facts may each be NULL. -ENOKEY, -EACCES, -ETIMEDOUT. */
 int ks_load(struct ks *ks, const char *label, enum ks_slot slot, const char *spki, EVP_PKEY **ret_key, struct ks_key *ret_facts, struct err *reterr) CHECKED;

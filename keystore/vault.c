@@ -12,10 +12,13 @@
 #include "common/fs.h"
 #include "keystore/advice.h"
 #include "keystore/keygen.h"
+#include "keystore/token.h"
 #include "keystore/vault.h"
 
+enum { VAULT_COPY_BYTES = 16 * 1024 }; /* a sealed copy has 3 KiB, a record at most 8 */
 #define META_SUFFIX ".keys"
 #define SEALED_SUFFIX ".p8"
+#define RECORD_SUFFIX ".token"
 
 static char *meta_path(const struct vault *v, const char *label)
 {
@@ -24,15 +27,23 @@ static char *meta_path(const struct vault *v, const char *label)
 	return asprintf(&path, "%s/%s" META_SUFFIX, v->dir, label) < 0 ? NULL : path;
 }
 
-static char *sealed_path(const struct vault *v, const struct vault_key *k)
+/* Its key never leaves a device: the copy is the device's record, which is not sealed. */
+static bool in_device(const struct vault_key *k)
+{
+	return vault_key_made_at(k) == KS_PROTECTION_TOKEN;
+}
+
+static char *copy_path(const struct vault *v, const struct vault_key *k)
 {
 	char *path;
 
-	return asprintf(&path, "%s/%s.%s" SEALED_SUFFIX, v->dir, k->label, k->spki) < 0 ? NULL : path;
+	return asprintf(&path, "%s/%s.%s%s", v->dir, k->label, k->spki, in_device(k) ? RECORD_SUFFIX : SEALED_SUFFIX) < 0 ? NULL : path;
 }
 
-const char *vault_at_rest(const struct vault *v)
+const char *vault_at_rest(const struct vault *v, const struct vault_key *k)
 {
+	if (k ? in_device(k) : v->backend->device != NULL)
+		return "token";
 	return v->sealing ? v->seal.at_rest : "none";
 }
 
@@ -40,7 +51,7 @@ void vault_advice(const struct vault *v, const struct vault_key *k, char ret[KS_
 {
 	const struct advice a = {
 		.levels = &v->levels, .in_force = k ? k->protection : v->backend->protection,
-		.made_at = k ? vault_key_made_at(k) : KS_PROTECTION_AUTO, .at_rest = vault_at_rest(v),
+		.made_at = k ? vault_key_made_at(k) : KS_PROTECTION_AUTO, .at_rest = vault_at_rest(v, k),
 	};
 
 	advice_build(&a, ret);
@@ -132,7 +143,7 @@ static void file_drop(const char *path)
 /* Destroys what a key no longer named leaves behind. */
 static void leftovers_remove(const struct vault *v, struct vault_key *k)
 {
-	AUTO(mem) char *path = sealed_path(v, k);
+	AUTO(mem) char *path = copy_path(v, k);
 
 	(void) k->backend->remove(v->rings.slot[k->slot], k->label);
 	if (path)
@@ -148,9 +159,9 @@ static int parsed_keep(const struct vault *v, struct vault_key *k, struct err *r
 	return k->backend->parse(k->material.serial, &k->material.parsed, reterr);
 }
 
-int vault_add(struct vault *v, struct vault_key *k, const struct buf *sealed, struct err *reterr)
+int vault_add(struct vault *v, struct vault_key *k, const struct buf *copy, struct err *reterr)
 {
-	AUTO(mem) char *path = sealed_path(v, k);
+	AUTO(mem) char *path = copy_path(v, k);
 	struct vault_key *slots[KS_SLOT_N_];
 	int r;
 
@@ -159,8 +170,8 @@ int vault_add(struct vault *v, struct vault_key *k, const struct buf *sealed, st
 	r = seal_reject_key(&v->seal, k->reject_random, k->reject_key, reterr);
 	if (r == 0)
 		r = parsed_keep(v, k, reterr);
-	if (r == 0 && v->sealing)
-		r = fs_write(path, sealed->data, sealed->len, 0600, reterr);
+	if (r == 0 && (v->sealing || in_device(k)))
+		r = fs_write(path, copy->data, copy->len, 0600, reterr);
 	if (r < 0)
 		return r;
 	FAULT("keyd.sealed");
@@ -243,6 +254,11 @@ int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr)
 
 /* ---- finding keys again */
 
+static bool is_it(const struct backend *b, const struct backend_key *at, const struct vault_key *k)
+{
+	return b->device ? b->device->is(at->serial, k->spki) : backend_test(b, at, NULL) == 0;
+}
+
 /* The key may lie in another slot's ring when a crash came between file and keyrings: the one that computes like it is it. */
 static int ring_locate(const struct vault *v, struct vault_key *k, const struct backend *b)
 {
@@ -252,7 +268,7 @@ static int ring_locate(const struct vault *v, struct vault_key *k, const struct 
 	for (int i = 0; i < KS_SLOT_N_; i++) {
 		enum ks_slot slot = (enum ks_slot) ((k->slot + i) % KS_SLOT_N_);
 
-		if (b->find(v->rings.slot[slot], k->label, &at.serial) == 0 && backend_test(b, &at, NULL) == 0) {
+		if (b->find(v->rings.slot[slot], k->label, &at.serial) == 0 && is_it(b, &at, k)) {
 			k->material.serial = at.serial;
 			k->backend = b;
 			if (ring_move(v, k, slot, k->slot, NULL) == 0)
@@ -278,19 +294,21 @@ static int level_left(const struct vault *v, const struct vault_key *k, const st
 	return 0;
 }
 
+static int copy_read(const struct vault *v, const struct vault_key *k, struct buf *ret, struct err *reterr)
+{
+	AUTO(mem) char *path = copy_path(v, k);
+	int r = path ? fs_read(path, VAULT_COPY_BYTES, ret, reterr) : -ENOMEM;
+
+	return r == -ENOENT ? err_set(reterr, -ENODATA, "key %s is in no keyring and has no copy on disk", k->label) : r;
+}
+
 static int unseal(struct vault *v, struct vault_key *k, struct err *reterr)
 {
-	AUTO(mem) char *path = sealed_path(v, k);
 	AUTO(buf) struct buf blob = BUF_EMPTY;
 	const struct backend *b = backend_get(vault_key_made_at(k));
 	struct keygen_order order = { .label = k->label, .ring = v->rings.slot[k->slot], .seal = &v->seal, .sealed = &blob };
-	int r;
+	int r = copy_read(v, k, &blob, reterr);
 
-	if (!path)
-		return -ENOMEM;
-	r = fs_read(path, SEAL_BLOB_BYTES, &blob, reterr);
-	if (r == -ENOENT)
-		return err_set(reterr, -ENODATA, "key %s is in no keyring and has no sealed copy", k->label);
 	if (r < 0)
 		return r;
 	r = level_left(v, k, &b, reterr);
@@ -307,6 +325,24 @@ static int unseal(struct vault *v, struct vault_key *k, struct err *reterr)
 	return r;
 }
 
+/* The device's part is not asked for: what it cannot do shows at the next use. */
+static int record_restore(struct vault *v, struct vault_key *k, struct err *reterr)
+{
+	AUTO(buf) struct buf record = BUF_EMPTY;
+	int r;
+
+	if (ring_locate(v, k, &backend_token) == 0)
+		return 0;
+	r = copy_read(v, k, &record, reterr);
+	if (r == 0)
+		r = backend_token.load(v->rings.slot[k->slot], k->label, &record, &k->material.serial, reterr);
+	if (r == 0 && !backend_token.device->is(k->material.serial, k->spki))
+		r = err_set(reterr, -EBADMSG, "the record of key %s in the device is another key's", k->label);
+	if (r < 0)
+		k->material.serial = 0;
+	return r;
+}
+
 int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 {
 	int r;
@@ -314,12 +350,12 @@ int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 	EVP_PKEY_free(TAKE(k->material.parsed));
 	k->made_at = vault_key_made_at(k);
 	r = rings_renew(&v->rings, reterr);
-	if (r < 0)
-		return r;
+	if (r < 0 || in_device(k))
+		return r < 0 ? r : record_restore(v, k, reterr);
 	for (int p = 0; p < KS_PROTECTION_N_; p++) {
 		const struct backend *b = v->levels.why_not[p].code == 0 ? backend_get((enum ks_protection) p) : NULL;
 
-		if (b && ring_locate(v, k, b) == 0) {
+		if (b && !b->device && ring_locate(v, k, b) == 0) {
 			k->protection = b->protection;
 			return parsed_keep(v, k, reterr);
 		}
@@ -352,6 +388,8 @@ static int key_recover(struct vault *v, struct vault_key *k, vault_say_fn say, s
 		say(LOG_ERR, &why, k->label);
 	else if (vault_key_made_at(k) != k->protection)
 		lowered_say(v, k, say);
+	else if (k->backend->device && backend_test(k->backend, &k->material, &why) < 0)
+		say(LOG_ERR, &why, k->label);
 	return r == -ENODATA ? vault_delete(v, k, reterr) : 0;
 }
 
@@ -398,7 +436,7 @@ static bool suffix_cut(char *name, const char *suffix)
 }
 
 /* name is "LABEL.SPKI": whether such a key is known. */
-static bool sealed_known(const struct vault *v, char *name)
+static bool copy_known(const struct vault *v, char *name)
 {
 	char *dot = strrchr(name, '.');
 
@@ -424,7 +462,7 @@ static int folder_walk(struct vault *v, bool sweep, vault_say_fn say, struct err
 			return -ENOMEM;
 		if (!sweep && suffix_cut(name, META_SUFFIX) && conf_name_ok(name))
 			r = label_load(v, name, say, reterr);
-		else if (sweep && suffix_cut(name, SEALED_SUFFIX) && !sealed_known(v, name))
+		else if (sweep && (suffix_cut(name, SEALED_SUFFIX) || suffix_cut(name, RECORD_SUFFIX)) && !copy_known(v, name))
 			file_drop(path);
 	}
 	return r;
@@ -508,6 +546,7 @@ void vault_free(struct vault *v)
 	for (size_t i = 0; i < v->n_keys; i++)
 		vault_key_unref(v->keys[i]);
 	free(v->keys);
+	token_close();
 	seal_clear(&v->seal);
 	free(v->dir);
 	free(v);

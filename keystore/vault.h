@@ -33,15 +33,17 @@ struct vault_key *vault_find_spki(const struct vault *v, const char *label, cons
 /* Any key of the label, to judge whose it is. */
 struct vault_key *vault_find_label(const struct vault *v, const char *label);
 
-/* Adds a key that lies in its slot's keyring already (material.serial) with its sealed copy. Takes a reference. Durable when it returns. */
-int vault_add(struct vault *v, struct vault_key *k, const struct buf *sealed, struct err *reterr) CHECKED;
+/* Adds a key that lies in its slot's keyring already (material.serial) with its sealed copy, or its record in a device. Takes a reference. Durable when it
+ * returns. */
+int vault_add(struct vault *v, struct vault_key *k, const struct buf *copy, struct err *reterr) CHECKED;
 /* As ks_promote and ks_delete; k must be in the vault. */
 int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 /* Finds the key again, or restores it in a child as keygen_restore: no other thread of ours may be inside a library (jobs_quiesce). -ENODATA: it
  * is neither in a keyring nor sealed, so it is gone for good; -EBADMSG: cannot be unsealed; -ENOTSUP: a level is named, and the key's own is not to be had. */
 int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
-const char *vault_at_rest(const struct vault *v);
+/* Of that key, or (NULL) of keys that are made from now on: "tpm2", "host", "file", "none"; "token": in the device. */
+const char *vault_at_rest(const struct vault *v, const struct vault_key *k);
 /* What better protection would need, of that key, or (NULL) of keys that are made from now on. */
 void vault_advice(const struct vault *v, const struct vault_key *k, char ret[KS_ADVICE_BYTES]);
 

@@ -22,6 +22,7 @@ struct keyd {
 bool keyd_setup(struct keyd *k, const char *conf);
 /* The same, run by another user (root only). */
 bool keyd_setup_as(struct keyd *k, const char *conf, uid_t uid);
+/* Runs $KEYROLL_TOKEN_TIDY before, where it is set: frees what a killed custodian left in a device that has no resource manager. */
 bool keyd_start(struct keyd *k);
 void keyd_signal(struct keyd *k, int sig); /* and waits for its end */
 /* Deletes the labels (NULL-terminated), ends the custodian, removes the folder: no key and no keyring stays behind. 0, or its exit status. */

@@ -4,12 +4,12 @@ SWTPM_PID=''
 
 swtpm_answers() { kill -0 "$SWTPM_PID" && swtpm_ioctl --tcp "127.0.0.1:$((TPM_PORT + 1))" -g; }
 
-# swtpm_start STATE-FOLDER: the TPM whose state lies there. Sets TPM_PORT; the control channel is the next port, which libtss2 takes for granted.
+# swtpm_start STATE-FOLDER [PORT]: the TPM whose state lies there. Sets TPM_PORT; the control channel is the next port, which libtss2 takes for granted.
 swtpm_start() {
 	local try
 	mkdir -p "$1" "$ROOT/log"
 	for try in 1 2 3 4 5 6 7 8; do
-		TPM_PORT=$((20000 + (RANDOM % 5000) * 2))
+		TPM_PORT=${2:-$((20000 + (RANDOM % 5000) * 2))}
 		swtpm socket --tpm2 --tpmstate "dir=$1" --server "type=tcp,port=$TPM_PORT,bindaddr=127.0.0.1" \
 			--ctrl "type=tcp,port=$((TPM_PORT + 1)),bindaddr=127.0.0.1" --flags not-need-init,startup-clear >>"$ROOT/log/swtpm.log" 2>&1 &
 		SWTPM_PID=$!

@@ -40,6 +40,7 @@ static void every_key_is_taken(void)
 				   "CDPURL=http://ca.example.com/crl\nGrant=auto\nGrantRenewals=yes\nCACertificateLifetime=730d\nCertificateLifetime=10min\n"
 				   "CRLLifetime=1h\nEnrollmentRequestLifetime=2h\nAutoRollover=90d\nRolloverStart=now\nHash=sha512\nKeySize=4096\n"
 				   "Protection=keyring\nClock=assume-valid\nProfile=legacy\nAllowDES=yes\nScepIdentity=ca\n"
+				   "[Token]\nProvider=tpm2\nPINFile=/etc/keyroll/ca.pin\n"
 				   "[Database]\nURL=sqlite:/srv/ca.db\nLevel=complete\n"
 				   "[HTTP]\nThreads=3\nMaxConnections=77\nMaxConnectionsPerAddress=9\nHeadTimeout=2s\nBodyTimeout=500ms\n";
 	AUTO(ca_conf) struct ca_conf *c = NULL;
@@ -59,6 +60,8 @@ static void every_key_is_taken(void)
 	CU_ASSERT(c->cal.request_lifetime_ms == 7200000 && c->cal.overlap_ms == 90 * DAY && c->cal.rollover_start_now);
 	CU_ASSERT(c->hash == SCEP_DIGEST_SHA512 && c->key_bits == 4096 && c->protection == KS_PROTECTION_KEYRING);
 	CU_ASSERT(c->clock == CLK_POLICY_ASSUME_VALID && c->profile == CA_PROFILE_LEGACY && c->allow_des);
+	CU_ASSERT_STRING_EQUAL(c->token_provider, "tpm2");
+	CU_ASSERT_STRING_EQUAL(c->token_pin_file, "/etc/keyroll/ca.pin");
 	CU_ASSERT(c->threads == 3 && c->max_connections == 77 && c->max_per_address == 9);
 	CU_ASSERT(c->head_deadline_ms == 2000 && c->body_deadline_ms == 500);
 }
@@ -67,6 +70,7 @@ static void wrong_values_are_refused_in_words(void)
 {
 	static const struct { const char *text, *want; } rows[] = {
 		{ "[CA]\nGrants=auto\n", "Grants" },
+		{ "[Token]\nPINFile=ca.pin\n", "absolute path" },
 		{ "[CA]\nGrant=ra-auto\n", "manual" },
 		{ "[CA]\nIssuerName=RootCA\n", "IssuerName" },
 		{ "[CA]\nKeySize=1024\n", "2048" },

@@ -78,12 +78,13 @@ static void test_twins(void)
 	}
 }
 
-/* Only the answer about a key has a text, and only of printable bytes. */
+/* Only the answer about a key and the request for one have a text, and only of printable bytes. */
 static void test_text(void)
 {
 	static const struct { const char *why, *text; enum custody_op op; uint8_t first; int want; } rows[] = {
 		{ "as it should be", "kernel: modprobe pkcs8_key_parser", CUSTODY_OP_LOAD, 'k', 0 },
 		{ "none", "", CUSTODY_OP_LOAD, 0, 0 },
+		{ "the URI of a token's key", "handle:0x81000001", CUSTODY_OP_GENERATE, 'h', 0 },
 		{ "a line end", "two lines", CUSTODY_OP_LOAD, '\n', -EBADMSG },
 		{ "beyond ASCII", "umlaut", CUSTODY_OP_LOAD, 0xfc, -EBADMSG },
 		{ "in a list", "keys", CUSTODY_OP_LIST, 'k', -EBADMSG },
@@ -230,7 +231,7 @@ static void test_names(void)
 static CU_TestInfo tests[] = {
 	{ "what is built is read back", test_round_trip },
 	{ "each broken twin is refused", test_twins },
-	{ "a text is told of a key alone, and printable", test_text },
+	{ "a text goes with a key alone, and is printable", test_text },
 	{ "a text has 256 bytes at most", test_text_length },
 	{ "a cut record is refused at every length", test_cut },
 	{ "bodies of all lengths travel", test_long_body },

@@ -39,6 +39,16 @@ static bool listed(const char *list, const char *name)
 	return list && strstr(list, name) != NULL;
 }
 
+/* KEYROLL_TOKEN_PROVIDER: the provider of the device that level token is tried with. */
+static const char *token_conf(void)
+{
+	const char *provider = getenv("KEYROLL_TOKEN_PROVIDER");
+	static char conf[128];
+
+	(void) snprintf(conf, sizeof(conf), "[Token]\nProvider=%s\n", provider ? provider : "");
+	return provider ? conf : NULL;
+}
+
 static int suite_setup(enum ks_protection p)
 {
 	struct ks_spec spec = { .label = "probe", .slot = KS_SLOT_ACTIVE, .bits = 2048, .protection = p };
@@ -53,7 +63,7 @@ static int suite_setup(enum ks_protection p)
 		printf("\n  level %s is not asked for\n", ks_protection_name(p));
 		return 0;
 	}
-	if (!keyd_setup(&keyd, NULL) || ks_open(keyd.socket, &ks, &e) < 0)
+	if (!keyd_setup(&keyd, p == KS_PROTECTION_TOKEN ? token_conf() : NULL) || ks_open(keyd.socket, &ks, &e) < 0)
 		return 1;
 	r = keyd_make(ks, &spec, spki, &e);
 	there = r == 0;
@@ -72,6 +82,11 @@ static int suite_setup(enum ks_protection p)
 static int setup_kernel(void)
 {
 	return suite_setup(KS_PROTECTION_KERNEL);
+}
+
+static int setup_token(void)
+{
+	return suite_setup(KS_PROTECTION_TOKEN);
 }
 
 static int setup_keyring(void)
@@ -129,7 +144,7 @@ static void test_generate(void)
 	CU_ASSERT_STRING_EQUAL(facts.spki, spki);
 	CU_ASSERT_EQUAL(facts.bits, 2048);
 	CU_ASSERT_EQUAL(facts.protection, level);
-	CU_ASSERT_STRING_EQUAL(facts.at_rest, "file");
+	CU_ASSERT_STRING_EQUAL(facts.at_rest, level == KS_PROTECTION_TOKEN ? "token" : "file");
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, again), -EEXIST);
 	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, spki));
 	CU_ASSERT_EQUAL(load("tp", KS_SLOT_SHADOW, spki, NULL), 0); /* by its public key, whatever slot is said */
@@ -147,7 +162,8 @@ static void test_refused(void)
 		{ "a label with a slash", { .label = "a/b", .bits = 2048 }, -EINVAL },
 		{ "a label that starts with a dot", { .label = ".tp", .bits = 2048 }, -EINVAL },
 		{ "the kernel's search syntax", { .label = "id:tp", .bits = 2048 }, -EINVAL },
-		{ "a token, which is not built", { .label = "tp", .bits = 2048, .protection = KS_PROTECTION_TOKEN }, -ENOTSUP },
+		{ "a token's key at another level", { .label = "tp", .bits = 2048, .protection = KS_PROTECTION_KEYRING, .token_uri = "handle:0x81000001" },
+		  -EINVAL },
 	};
 	char spki[KS_SPKI_HEX];
 
@@ -169,7 +185,11 @@ static void test_sizes(void)
 
 	NEED_LEVEL();
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		CU_ASSERT_EQUAL(make("other", KS_SLOT_ACTIVE, sizes[i], spki), 0);
+		int r = make("other", KS_SLOT_ACTIVE, sizes[i], spki);
+
+		if (level == KS_PROTECTION_TOKEN && sizes[i] > 2048 && r == -ENOTSUP) /* few devices make them all */
+			continue;
+		CU_ASSERT_EQUAL(r, 0);
 		CU_ASSERT_EQUAL(load("other", KS_SLOT_ACTIVE, NULL, &facts), 0);
 		CU_ASSERT_EQUAL(facts.bits, sizes[i]);
 		CU_ASSERT_EQUAL(ks_delete(ks, "other", spki, NULL), 0);
@@ -302,7 +322,8 @@ static void test_reboot(void)
 
 static key_serial_t active_serial(void)
 {
-	static const char *const types[KS_PROTECTION_N_] = { [KS_PROTECTION_KERNEL] = "asymmetric", [KS_PROTECTION_KEYRING] = "user" };
+	static const char *const types[KS_PROTECTION_N_] = { [KS_PROTECTION_KERNEL] = "asymmetric", [KS_PROTECTION_TOKEN] = "user",
+							      [KS_PROTECTION_KEYRING] = "user" };
 
 	return (key_serial_t) keyctl_search(keyd_anchor(&keyd), types[level], "tp", 0);
 }
@@ -521,6 +542,7 @@ static CU_TestInfo tests_end[] = { { "one level at least was there", test_some_l
 
 CU_SuiteInfo test_suites[] = {
 	{ "level kernel", setup_kernel, teardown, NULL, NULL, tests },
+	{ "level token", setup_token, teardown, NULL, NULL, tests },
 	{ "level keyring", setup_keyring, teardown, NULL, NULL, tests },
 	{ "levels", NULL, NULL, NULL, NULL, tests_end },
 	CU_SUITE_INFO_NULL,

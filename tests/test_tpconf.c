@@ -80,6 +80,8 @@ static void each_mistake_is_named(void)
 		{ "[Trustpoint]\n" URL NAME "[Key]\nSize=1024\n", "tp.conf:5" },
 		{ "[Trustpoint]\n" URL NAME "[Key]\nSize=2050\n", "2048, 3072 or 4096" },
 		{ "[Trustpoint]\n" URL NAME "[Key]\nLabel=id:7\n", "tp.conf:5" },
+		{ "[Trustpoint]\n" URL NAME "[Key]\nTokenURI=handle:1\n", "Protection=token" },
+		{ "[Trustpoint]\n" URL NAME "[Key]\nTokenURI=handle:1\nProtection=token\n[AutoEnroll]\nRegenerate=yes\n", "Regenerate=no" },
 		{ "[Trustpoint]\n" URL NAME "[AutoEnroll]\nPercent=9\n", "tp.conf:5" },
 		{ "[Trustpoint]\n" URL NAME "[AutoEnroll]\nPercent=101\n", "tp.conf:5" },
 		{ "[Trustpoint]\n" URL NAME "[AutoEnroll]\nRetryPeriod=0\n", "tp.conf:5" },

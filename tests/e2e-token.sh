@@ -1,0 +1,179 @@
+#!/bin/bash
+# Keys in a device: a TPM in software by the OpenSSL provider tpm2, one for the router and one for the CA, as two machines have. The contract of the key store;
+# enrolment, RENEW and a CA rollover with every key in a TPM; the device gone and back; a key that was there before, with a password; what is no device.
+set -u
+here=${top_srcdir:-$(dirname "$0")/..}
+# shellcheck source=tests/lib.sh
+. "$here/tests/lib.sh"
+# shellcheck source=tests/swtpm.sh
+. "$here/tests/swtpm.sh"
+for tool in swtpm swtpm_ioctl tpm2_flushcontext tpm2_evictcontrol; do
+	command -v "$tool" >/dev/null || { echo "no $tool here"; exit 77; }
+done
+openssl list -providers -provider tpm2 -provider default >/dev/null 2>&1 || [ -e "$(openssl version -m | cut -d'"' -f2)/tpm2.so" ] || { echo "no provider tpm2 here"; exit 77; }
+CA_TPM_PID=''
+# shellcheck disable=SC2317 # the trap calls it
+end() { stop_all; swtpm_stop; SWTPM_PID=$CA_TPM_PID; swtpm_stop; cleanup; }
+trap end EXIT
+export TSS2_LOG=all+NONE # what a TPM refuses is said by who asked
+CA_LIFE=70
+D=$ROOT/var/lib/keyroll/delivered/token/current
+
+tpm_use() { export TPM2OPENSSL_TCTI=swtpm:port=$1 TPM2TOOLS_TCTI=swtpm:port=$1; }
+# The kernel's resource manager frees what a client leaves in the TPM; in front of swtpm there is none.
+tpm_tidy() { tpm2_flushcontext --transient-object && tpm2_flushcontext --loaded-session; }
+
+test_contract() {
+	swtpm_start "$ROOT/tpm-contract"; tpm_use "$TPM_PORT"
+	KEYROLL_TOKEN_PROVIDER=tpm2 KEYROLL_BACKENDS=token KEYROLL_TOKEN_TIDY="tpm2_flushcontext -t && tpm2_flushcontext -l" top_builddir=$BIN \
+		"$BIN/tests/test_ks_contract" >"$ROOT/log/contract.log" 2>&1 || fail "the contract at level token"
+	grep -E '^ +(tests|asserts) ' "$ROOT/log/contract.log"
+	swtpm_stop
+	pass "the key store's contract holds at level token"
+}
+
+# What is asked for and not to be had stops the start, or the request, with its reason.
+test_refused() { # WHAT KEYD.CONF WORDS
+	printf '%s\n' "$2" >"$ROOT/etc/keyroll/keyd.conf"
+	timeout 20 "$BIN/keyroll-keyd" --root="$ROOT" >"$ROOT/log/keyd.log" 2>&1 && fail "$1: the custodian starts"
+	grep -q -- "$3" "$ROOT/log/keyd.log" || fail "$1: '$3' is not said"
+}
+test_no_device() {
+	mkdir -p "$ROOT/etc/keyroll"
+	test_refused "no provider" $'[Keyd]\nProtection=token' 'Protection=token is not to be had here: \[Token\] Provider= is not set'
+	test_refused "an unknown provider" $'[Keyd]\nProtection=token\n[Token]\nProvider=nonesuch' 'the token of provider nonesuch does not open'
+	tpm_use 1 # nobody listens
+	test_refused "a TPM that does not answer" $'[Keyd]\nProtection=token\n[Token]\nProvider=tpm2' 'the token of provider tpm2 does not open'
+	pass "a level token that is not to be had stops the start, with the reason"
+}
+
+trustpoint() { # NAME LINES-OF-[Key]...
+	local name=$1
+	shift
+	printf '[Trustpoint]\nEnrollmentURL=%s\nCAFingerprint=%s\nSubjectName=CN=%s\nRevocationCheck=none\n[Key]\nSize=2048\n' "$CA_URL" "$CA_PIN" "$name"
+	printf '%s\n' "$@"
+	printf '[AutoEnroll]\nPercent=60\nRetryPeriod=1s\n'
+}
+
+start_story() {
+	swtpm_start "$ROOT/tpm-ca"; tpm_use "$TPM_PORT"
+	CA_TPM_PID=$SWTPM_PID CA_PORT=$TPM_PORT
+	init_ca TPMCA "[CA]
+IssuerName=CN=TPMCA,O=Example
+Listen=127.0.0.1:0
+Grant=auto
+GrantRenewals=yes
+KeySize=2048
+Protection=token
+CACertificateLifetime=${CA_LIFE}s
+CertificateLifetime=24s
+CRLLifetime=20s
+AutoRollover=30s
+Clock=assume-valid
+[Token]
+Provider=tpm2"
+	grep -q 'protection token, at rest token' "$ROOT/init.out" || fail "the CA's key: $(cat "$ROOT/init.out")"
+	tpm_tidy # init's signer has ended
+	run_ca TPMCA
+	CA_ENDS=$(ctl ca status --json | jq -er '.ca.not_after | fromdateiso8601') || fail "ca status: $(ctl ca status --json)"
+	swtpm_start "$ROOT/tpm-router"; tpm_use "$TPM_PORT"
+	ROUTER_PORT=$TPM_PORT
+	printf '[Token]\nProvider=tpm2\n' >"$ROOT/etc/keyroll/keyd.conf"
+	mkdir -p "$ROOT/etc/keyroll/trustpoints"
+	trustpoint token Protection=token >"$ROOT/etc/keyroll/trustpoints/token.conf"
+	echo Regenerate=yes >>"$ROOT/etc/keyroll/trustpoints/token.conf"
+	start_agent
+	until_true 30 is_enrolled token || fail "not enrolled: $(ctl show token)"
+	[ "$(fact token "$TP.protection + \" \" + $TP.at_rest")" = "token token" ] || fail "show: $(ctl show token --json)"
+	delivered_pair_ok token || fail "what is delivered is no pair"
+	key_signs || fail "the delivered key does not sign"
+	[ -z "$(find "$ROOT/var/lib/keyroll" -name '*.p8')" ] || fail "a sealed private key was written"
+	pass "router and CA have their keys in TPMs, the router is enrolled"
+}
+
+# The delivered key signs by its URI, in a program that knows nothing of TPMs.
+key_signs() {
+	openssl x509 -in "$D/cert.pem" -noout -pubkey >"$ROOT/pub.pem" &&
+		OPENSSL_MODULES=$BIN/.libs openssl dgst -provider default -provider keyroll -sha256 "$@" -sign "$(cat "$D/key.uri")&socket=$ROOT/run/keyroll/keyd.sock" \
+			-out "$ROOT/sig" "$ROOT/pub.pem" 2>"$ROOT/log/openssl.log" &&
+		openssl dgst -sha256 -verify "$ROOT/pub.pem" "$@" -signature "$ROOT/sig" "$ROOT/pub.pem" >/dev/null
+}
+
+serial() { fact token "$TP.id.serial"; }
+renewed() { [ "$(serial)" != "$first" ] && delivered_pair_ok token; }
+
+test_gone() {
+	key_signs -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest || fail "no PSS signature"
+	if key_signs -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:20; then fail "a salt that the TPM does not make"; fi
+	swtpm_stop
+	if key_signs; then fail "a TPM that is gone signs"; fi
+	grep -q 'the token .*does not open' "$ROOT/log/openssl.log" || fail "no clear word: $(cat "$ROOT/log/openssl.log")"
+	swtpm_start "$ROOT/tpm-router" "$ROUTER_PORT"
+	until_true 10 key_signs || fail "the TPM is back, the key is not: $(cat "$ROOT/log/openssl.log")"
+	[ "$(grep -c STARTED "$ROOT/log/keyd.log")" = 1 ] || fail "the custodian was started anew"
+	pass "a TPM that goes gives a clear error, one that comes back is used again at once"
+}
+
+test_rollover() {
+	first=$(serial)
+	until_true 40 renewed || fail "not renewed: $(ctl show token)"
+	pass "RENEW with a new key in the TPM"
+	until_true $((CA_ENDS - $(date +%s) + 30)) under_second_ca || fail "not under the second CA: $(ctl show token)"
+	[ "$(fact token "$TP.protection")" = token ] && delivered_pair_ok token && key_signs || fail "the rolled-over key"
+	ctl ca status --json | jq -e '.protection == "token" and .at_rest == "token"' >/dev/null || fail "ca status: $(ctl ca status --json)"
+	pass "CA rollover: both next keys were made in TPMs and took over"
+}
+under_second_ca() {
+	ctl show token --json | jq -e --argjson t "$CA_ENDS" "$TP"' | .status == "enrolled" and (.ca.not_before | fromdateiso8601) >= $t - 1' >/dev/null
+}
+
+ca_sha256() { openssl x509 -in "$D/ca.pem" -outform DER | sha256sum | cut -d' ' -f1; } # it rolled over
+machines_start() {
+	tpm_use "$CA_PORT"; tpm_tidy
+	run_ca TPMCA
+	tpm_use "$ROUTER_PORT"
+	start_agent
+}
+
+# A key that a person put there, with a password; the custodian is restarted to leave the TPM to the tools for a moment.
+test_own_key() {
+	stop_all
+	tpm_tidy
+	tpm2_createprimary -C o -g sha256 -G rsa2048 -c "$ROOT/primary" >/dev/null 2>&1 &&
+		tpm2_create -C "$ROOT/primary" -G rsa2048 -u "$ROOT/key.pub" -r "$ROOT/key.priv" -p secret-word \
+			-a 'sign|decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth' >/dev/null 2>&1 && tpm_tidy &&
+		tpm2_load -C "$ROOT/primary" -u "$ROOT/key.pub" -r "$ROOT/key.priv" -c "$ROOT/key.ctx" >/dev/null 2>&1 &&
+		tpm2_evictcontrol -C o -c "$ROOT/key.ctx" 0x81000001 >/dev/null 2>&1 && tpm_tidy || fail "tpm2-tools"
+	CA_PIN=sha256:$(ca_sha256)
+	(umask 077 && echo secret-word >"$ROOT/etc/keyroll/token.pin")
+	printf '[Token]\nProvider=tpm2\nPINFile=/etc/keyroll/token.pin\n' >"$ROOT/etc/keyroll/keyd.conf"
+	trustpoint own Protection=token 'TokenURI=handle:0x81000001?pass' >"$ROOT/etc/keyroll/trustpoints/own.conf"
+	machines_start
+	until_true 30 is_enrolled own || fail "not enrolled with the key of TokenURI=: $(ctl show own)"
+	D=$ROOT/var/lib/keyroll/delivered/own/current
+	delivered_pair_ok own && key_signs || fail "the key of TokenURI= does not sign"
+	pass "a key that was in the TPM before is used by its URI and password"
+}
+
+# A provider that would hand the key out, and a file, are no device: the trustpoint is told, nothing is made.
+test_no_token() {
+	printf '[Token]\nProvider=default\n' >"$ROOT/etc/keyroll/keyd.conf"
+	trustpoint soft Protection=token >"$ROOT/etc/keyroll/trustpoints/soft.conf"
+	trustpoint file Protection=token TokenURI=file:/etc/keyroll/key.pem >"$ROOT/etc/keyroll/trustpoints/file.conf"
+	stop_all
+	machines_start
+	until_true 20 grep -q 'KEY_REFUSED: key soft is not made: provider default gives the private key out' "$ROOT/log/keyd.log" || fail "a software provider is taken for a token"
+	until_true 20 grep -q 'KEY_REFUSED: key file is not made: TokenURI=file:/etc/keyroll/key.pem: the URI of a key in a device is wanted' "$ROOT/log/keyd.log" ||
+		fail "a file is taken for a token"
+	[ -z "$(find "$ROOT/var/lib/keyroll/keyd" -name 'soft.*' -o -name 'file.*')" ] || fail "something was kept"
+	pass "a provider that gives keys out, and a file, are no token"
+}
+
+test_contract
+test_no_device
+start_story
+test_gone
+test_rollover
+test_own_key
+test_no_token
+echo "$PASSED passed, 0 failed"
