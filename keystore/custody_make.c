@@ -247,6 +247,7 @@ static int making_fill(struct making *g, const struct client *c, const struct cu
 	g->key->uid = c->peer.uid;
 	g->key->backend = g->backend;
 	g->key->protection = g->backend->protection;
+	g->key->named = m->protection != KS_PROTECTION_AUTO;
 	g->request = (struct custody_msg){ .op = m->op, .id = m->id, .body = BUF_EMPTY };
 	strcpy(g->request.text, m->text);
 	return 0;

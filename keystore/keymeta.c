@@ -1,4 +1,4 @@
-/* Keys and their line in LABEL.keys: slot, level, bits, maker's uid, users, groups, random bytes of implicit rejection, public key. */
+/* Keys and their line in LABEL.keys: slot, level (with "!" when it was named), bits, maker's uid, users, groups, random bytes of implicit rejection, public key. */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/x509.h>
@@ -86,8 +86,8 @@ enum ks_protection vault_key_made_at(const struct vault_key *k)
 int keymeta_build(const struct vault_key *k, struct buf *append)
 {
 	AUTO(mem) char *head = NULL;
-	int n = asprintf(&head, "%s %s %d %u %s %s ", ks_slot_name(k->slot), ks_protection_name(vault_key_made_at(k)), k->material.bits, (unsigned) k->uid,
-			 names_text(&k->users), names_text(&k->groups));
+	int n = asprintf(&head, "%s %s%s %d %u %s %s ", ks_slot_name(k->slot), ks_protection_name(vault_key_made_at(k)), k->named ? "!" : "",
+			 k->material.bits, (unsigned) k->uid, names_text(&k->users), names_text(&k->groups));
 
 	if (n < 0 || buf_add(append, head, (size_t) n) < 0 || hex_add(append, k->reject_random, sizeof(k->reject_random)) < 0 ||
 	    buf_add(append, " ", 1) < 0 || hex_add(append, k->spki_der.data, k->spki_der.len) < 0)
@@ -113,6 +113,17 @@ static const char *protection_word(int i)
 	return ks_protection_name((enum ks_protection) i);
 }
 
+/* Cuts the mark off the word. */
+static bool mark_take(char *word)
+{
+	size_t len = strlen(word);
+
+	if (len == 0 || word[len - 1] != '!')
+		return false;
+	word[len - 1] = '\0';
+	return true;
+}
+
 static int names_take(const char *word, struct buf *ret)
 {
 	return strcmp(word, "-") == 0 ? 0 : buf_set(ret, word, strlen(word));
@@ -136,10 +147,12 @@ static int line_parse(const char *label, char *line, struct vault_key **ret, str
 	char *w[W_N_];
 	size_t random_len;
 	long spki_len;
+	bool named;
 	int slot, protection;
 
 	if (words_take(line, w) < 0)
 		return err_set(reterr, -EBADMSG, "keys of %s: a line without %d words", label, W_N_);
+	named = mark_take(w[W_PROTECTION]);
 	slot = word_find(w[W_SLOT], slot_word, KS_SLOT_N_);
 	protection = word_find(w[W_PROTECTION], protection_word, KS_PROTECTION_N_);
 	if (slot < 0 || protection < 0 || !backend_get((enum ks_protection) protection))
@@ -147,6 +160,7 @@ static int line_parse(const char *label, char *line, struct vault_key **ret, str
 	if (vault_key_new(label, (enum ks_slot) slot, &k) < 0)
 		return -ENOMEM;
 	k->protection = (enum ks_protection) protection;
+	k->named = named;
 	k->uid = (uid_t) strtoul(w[W_UID], NULL, 10);
 	if (names_take(w[W_USERS], &k->users) < 0 || names_take(w[W_GROUPS], &k->groups) < 0)
 		return -ENOMEM;

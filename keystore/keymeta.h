@@ -19,6 +19,7 @@ struct vault_key { /* counted: a worker may still use a key that was deleted. Th
 	enum ks_slot slot;
 	enum ks_protection protection; /* in force */
 	enum ks_protection made_at;    /* what its file says, where that is another; AUTO: the same */
+	bool named;	/* its maker named the level: it is never restored at another */
 	uid_t uid; /* who made it */
 	struct buf users, groups; /* names joined by commas */
 	struct buf spki_der;

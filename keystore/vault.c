@@ -279,7 +279,7 @@ static int ring_locate(const struct vault *v, struct vault_key *k, const struct 
 	return -ENOKEY;
 }
 
-/* Where the level that a key was made at is gone, it comes back at another only if the configuration names none. */
+/* Where the level that a key was made at is gone, it comes back at another only if neither its maker nor the configuration named one. */
 static int level_left(const struct vault *v, const struct vault_key *k, const struct backend **b, struct err *reterr)
 {
 	const enum ks_protection made_at = vault_key_made_at(k);
@@ -287,8 +287,8 @@ static int level_left(const struct vault *v, const struct vault_key *k, const st
 
 	if (*b && why->code == 0)
 		return 0;
-	if (v->named)
-		return err_set(reterr, -ENOTSUP, "made at level %s, which is not to be had here (%s), and the configuration names a level, so it is not restored at %s",
+	if (v->named || k->named)
+		return err_set(reterr, -ENOTSUP, "made at level %s, which is not to be had here (%s) and was named, so it is not restored at %s",
 			       ks_protection_name(made_at), why->text, ks_protection_name(v->backend->protection));
 	*b = v->backend;
 	return 0;
@@ -343,6 +343,37 @@ static int record_restore(struct vault *v, struct vault_key *k, struct err *rete
 	return r;
 }
 
+static int rings_search(const struct vault *v, struct vault_key *k)
+{
+	for (int p = 0; p < KS_PROTECTION_N_; p++) {
+		const struct backend *b = v->levels.why_not[p].code == 0 ? backend_get((enum ks_protection) p) : NULL;
+
+		if (b && !b->device && ring_locate(v, k, b) == 0)
+			return 0;
+	}
+	return -ENOKEY;
+}
+
+/* It was found at another level than it was made at, where a former start had to put it: back, if that level is to be had again. */
+static int level_return(struct vault *v, struct vault_key *k, struct err *reterr)
+{
+	const struct backend *other = k->backend, *b = backend_get(k->made_at);
+	const key_serial_t serial = k->material.serial;
+	int r = level_left(v, k, &b, reterr);
+
+	if (r < 0 || b->protection != k->made_at)
+		return r;
+	r = unseal(v, k, reterr);
+	if (r == 0) {
+		(void) other->remove(v->rings.slot[k->slot], k->label); /* what stays is swept with the label */
+	} else if (!v->named && !k->named) {
+		k->backend = other;
+		k->material.serial = serial;
+		r = 0;
+	}
+	return r;
+}
+
 int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 {
 	int r;
@@ -352,18 +383,15 @@ int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 	r = rings_renew(&v->rings, reterr);
 	if (r < 0 || in_device(k))
 		return r < 0 ? r : record_restore(v, k, reterr);
-	for (int p = 0; p < KS_PROTECTION_N_; p++) {
-		const struct backend *b = v->levels.why_not[p].code == 0 ? backend_get((enum ks_protection) p) : NULL;
-
-		if (b && !b->device && ring_locate(v, k, b) == 0) {
-			k->protection = b->protection;
-			return parsed_keep(v, k, reterr);
-		}
-	}
-	r = unseal(v, k, reterr);
+	if (rings_search(v, k) < 0)
+		r = unseal(v, k, reterr);
+	else if (k->backend->protection != k->made_at)
+		r = level_return(v, k, reterr);
 	k->protection = k->backend->protection;
 	if (r == 0)
 		r = parsed_keep(v, k, reterr);
+	if (r < 0)
+		k->material.serial = 0;
 	return r;
 }
 
