@@ -72,3 +72,11 @@ void advice_build(const struct advice *a, char ret[KS_ADVICE_BYTES])
 	part_add(ret, level_wants(a));
 	part_add(ret, seal_wants(a->at_rest));
 }
+
+const char *advice_level(const struct backend_levels *levels, enum ks_protection wanted)
+{
+	const char *wants = wanted == KS_PROTECTION_KERNEL ? kernel_wants(levels->why_not[wanted].code) : "";
+	const char *colon = strstr(wants, ": "); /* behind the level's name */
+
+	return colon ? colon + 2 : "name another level, or auto";
+}

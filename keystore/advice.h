@@ -16,4 +16,7 @@ struct advice {
  * "" when nothing better is known. */
 void advice_build(const struct advice *a, char ret[KS_ADVICE_BYTES]);
 
+/* What stands after "Do: " where that level is named and not to be had. */
+const char *advice_level(const struct backend_levels *levels, enum ks_protection wanted);
+
 #endif

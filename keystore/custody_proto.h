@@ -30,6 +30,7 @@ enum custody_op {
 	CUSTODY_OP_PROMOTE,	/* label, spki */
 	CUSTODY_OP_DELETE,	/* label, spki or none */
 	CUSTODY_OP_LIST,	/* reply: body = "label slot spki bits protection at-rest\n" ... */
+	CUSTODY_OP_LEVEL,	/* protection; reply: whether a key can be made at that level, in its status */
 	CUSTODY_OP_N_
 };
 

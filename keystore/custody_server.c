@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "keystore/custody_server.h"
 #include "keystore/custody_server_internal.h"
+#include "keystore/level.h"
 #include "keystore/token.h"
 
 struct jobs *jobs_of(const struct server *s, const struct backend *b)
@@ -40,6 +41,8 @@ int dispatch(struct server *s, struct client *c, struct custody_msg *m, struct e
 		return keys_delete(s, c, m, reterr);
 	case CUSTODY_OP_LIST:
 		return keys_list(s, c, m);
+	case CUSTODY_OP_LEVEL:
+		return keys_level(s, c, m, reterr);
 	case CUSTODY_OP_N_:
 		break;
 	}
@@ -119,6 +122,20 @@ static void protection_say(const struct vault *v)
 		  lower ? why->text : "", lower ? ")" : "");
 }
 
+/* The named level is not to be had, which ends the start: with what it needs. */
+static void level_say(const struct custody_options *o)
+{
+	struct log_fields fields = { .protection = ks_protection_name(o->protection) };
+	struct backend_levels levels;
+	struct utsname kernel;
+	struct err why = { .code = 0 };
+
+	if (uname(&kernel) == 0)
+		fields.kernel = kernel.release;
+	if (level_probe(o->state_dir, o->protection, &levels, &why) == -ENOTSUP)
+		log_event(LOG_EV_KEY_LEVEL, &fields, "%s", why.text);
+}
+
 static int loop_prepare(struct server *s, struct err *reterr)
 {
 	sigset_t ends;
@@ -188,6 +205,8 @@ int custody_server_run(const struct custody_options *o, struct err *reterr)
 		r = listen_fd = listen_get(o, reterr); /* first, so that clients wait instead of being refused */
 	if (r >= 0)
 		r = vault_open(o->state_dir, o->protection, o->seal, o->keep_parsed, say, &s.vault, reterr);
+	if (r == -ENOTSUP)
+		level_say(o);
 	if (r == 0)
 		r = serve(&s, listen_fd, reterr);
 	server_clear(&s);

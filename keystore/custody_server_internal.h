@@ -62,11 +62,12 @@ int op_start(struct server *s, struct client *c, struct custody_msg *m, struct e
 int making_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
 /* Ends it, its child included, without an answer. */
 void making_free(struct making *g);
-/* custody_keys.c: LOAD, PROMOTE, DELETE, LIST. -ENOKEY, -EACCES, -ENOMEM. */
+/* custody_keys.c: LOAD, PROMOTE, DELETE, LIST, LEVEL. -ENOKEY, -EACCES, -ENOMEM, -ENOTSUP. */
 int keys_load(struct server *s, struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
 int keys_promote(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
 int keys_delete(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
 int keys_list(struct server *s, struct client *c, const struct custody_msg *m) CHECKED;
+int keys_level(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
 
 /* The key that m names, borrowed, when the client may use it. -ENOKEY, -EACCES. */
 int keys_find(const struct server *s, const struct client *c, const struct custody_msg *m, struct vault_key **ret, struct err *reterr) CHECKED;

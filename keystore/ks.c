@@ -192,3 +192,11 @@ int ks_delete(struct ks *ks, const char *label, const char *spki, struct err *re
 {
 	return simple_ask(ks, CUSTODY_OP_DELETE, label, spki, reterr);
 }
+
+int ks_level(struct ks *ks, enum ks_protection protection, struct err *reterr)
+{
+	AUTO(custody_msg) struct custody_msg m = { .op = CUSTODY_OP_LEVEL, .protection = (uint8_t) protection, .body = BUF_EMPTY };
+	AUTO(custody_msg) struct custody_msg reply = CUSTODY_MSG_EMPTY;
+
+	return custody_ask(ks->pool, &m, &reply, reterr);
+}

@@ -1,4 +1,4 @@
-/* The door to the key store: six calls. A key has a label and a slot; people see the shadow of LABEL as LABEL#. The handle that ks_load gives is bound
+/* The door to the key store: seven calls. A key has a label and a slot; people see the shadow of LABEL as LABEL#. The handle that ks_load gives is bound
  * to one public key (its SHA-256 over SubjectPublicKeyInfo, lower-case hex, "spki") and never holds the private half: every use asks the custodian. DECISIONS 18 to 21. */
 #ifndef KEYROLL_KEYSTORE_KS_H
 #define KEYROLL_KEYSTORE_KS_H
@@ -46,6 +46,8 @@ int ks_load(struct ks *ks, const char *label, enum ks_slot slot, const char *spk
 int ks_promote(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;
 /* Destroys the key of label with that spki (NULL: every key of label), sealed copy included. 0 also when there is none. */
 int ks_delete(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;
+/* Whether a key can be made at that level now; makes none. -ENOTSUP, with the reason and what it needs; -EACCES to who may not make keys. */
+int ks_level(struct ks *ks, enum ks_protection protection, struct err *reterr) CHECKED;
 /* How often a custodian failed this thread for reasons of its own: gone, no answer in time, the key not there, out of memory; not for what it was handed
  * (-EINVAL). OpenSSL's decryption does not tell such a failure from a wrong ciphertext: whoever opens hostile input compares the count before and after. */
 unsigned ks_failures(void);

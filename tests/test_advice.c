@@ -53,6 +53,18 @@ static void test_rows(void)
 	}
 }
 
+/* Where a level is named, its need stands alone. */
+static void test_level(void)
+{
+	struct backend_levels levels = { .why_not = { { .code = 0 } } };
+
+	levels.why_not[KS_PROTECTION_KERNEL].code = -ENOPKG;
+	CU_ASSERT_STRING_EQUAL(advice_level(&levels, KS_PROTECTION_KERNEL), "modprobe pkcs8_key_parser, or a kernel that has it");
+	levels.why_not[KS_PROTECTION_KERNEL].code = -EPERM;
+	CU_ASSERT_STRING_EQUAL(advice_level(&levels, KS_PROTECTION_KERNEL), "allow add_key and keyctl, which are denied here");
+	CU_ASSERT_STRING_EQUAL(advice_level(&levels, KS_PROTECTION_KEYRING), "name another level, or auto");
+}
+
 /* It travels in a field of 256 bytes: the longest of all must not be cut. */
 static void test_whole(void)
 {
@@ -74,6 +86,7 @@ static void test_whole(void)
 
 static CU_TestInfo tests[] = {
 	{ "each reason has its advice", test_rows },
+	{ "a level that is named", test_level },
 	{ "no advice is cut", test_whole },
 	CU_TEST_INFO_NULL,
 };

@@ -34,7 +34,7 @@ static int as_nobody(const char *socket)
 	int bad = 0;
 
 	if (ks_open(socket, &ks, NULL) < 0)
-		return 128;
+		return 254;
 	bad |= (ks_load(ks, "mine", KS_SLOT_ACTIVE, NULL, NULL, &facts, NULL) != -EACCES) << 0;
 	bad |= (ks_load(ks, "lent", KS_SLOT_SHADOW, NULL, NULL, &facts, NULL) != -EACCES) << 1;
 	bad |= (ks_load(ks, "lent", KS_SLOT_ACTIVE, NULL, &key, &facts, NULL) != 0 || !keyd_key_works(key)) << 2;
@@ -42,6 +42,7 @@ static int as_nobody(const char *socket)
 	bad |= (ks_delete(ks, "lent", NULL, NULL) != -EACCES) << 4;
 	bad |= (make(ks, "theirs", KS_SLOT_ACTIVE, NULL, spki) != -EACCES) << 5;
 	bad |= (make(ks, "lent", KS_SLOT_SHADOW, NULL, spki) != -EACCES) << 6;
+	bad |= (ks_level(ks, KS_PROTECTION_KERNEL, NULL) != -EACCES) << 7;
 	return bad;
 }
 

@@ -49,6 +49,19 @@ static const char *token_conf(void)
 	return provider ? conf : NULL;
 }
 
+/* The question that makes no key has the same answer as the making, and says what is needed. */
+static int level_asked(enum ks_protection p)
+{
+	struct err e = { .code = 0 };
+	int r = ks_level(ks, p, &e);
+
+	if (r == -ENOTSUP && (!strstr(e.text, ". Do: ") || !strstr(e.text, ks_protection_name(p))))
+		r = -EBADMSG;
+	if (r < 0)
+		printf("\n  asked for level %s: %s", ks_protection_name(p), e.text);
+	return r;
+}
+
 static int suite_setup(enum ks_protection p)
 {
 	struct ks_spec spec = { .label = "probe", .slot = KS_SLOT_ACTIVE, .bits = 2048, .protection = p };
@@ -67,6 +80,8 @@ static int suite_setup(enum ks_protection p)
 		return 1;
 	r = keyd_make(ks, &spec, spki, &e);
 	there = r == 0;
+	if (level_asked(p) != r)
+		return 1;
 	if (r == -ENOTSUP && !list) {
 		printf("\n  skipped: %s\n", e.text);
 		return 0;
@@ -533,12 +548,28 @@ static CU_TestInfo tests[] = {
 	CU_TEST_INFO_NULL,
 };
 
+static void test_levels_asked(void)
+{
+	CU_ASSERT_TRUE(keyd_setup(&keyd, NULL));
+	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(ks_level(ks, KS_PROTECTION_AUTO, NULL), 0);
+	CU_ASSERT_EQUAL(ks_level(ks, KS_PROTECTION_KEYRING, NULL), 0);
+	CU_ASSERT_EQUAL(ks_level(ks, KS_PROTECTION_N_, NULL), -EINVAL);
+	ks_close(ks);
+	ks = NULL;
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, NULL), 0);
+}
+
 static void test_some_level(void)
 {
 	CU_ASSERT_TRUE(levels_run > 0);
 }
 
-static CU_TestInfo tests_end[] = { { "one level at least was there", test_some_level }, CU_TEST_INFO_NULL };
+static CU_TestInfo tests_end[] = {
+	{ "one level at least was there", test_some_level },
+	{ "a level is asked for without a key", test_levels_asked },
+	CU_TEST_INFO_NULL,
+};
 
 CU_SuiteInfo test_suites[] = {
 	{ "level kernel", setup_kernel, teardown, NULL, NULL, tests },

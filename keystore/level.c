@@ -1,0 +1,26 @@
+/* Levels that are named: see level.h. */
+#include "keystore/level.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "keystore/advice.h"
+
+int level_probe(const char *state_dir, enum ks_protection wanted, struct backend_levels *ret, struct err *reterr)
+{
+	AUTO(mem) char *path = NULL;
+	const struct backend *b;
+	struct err why = { .code = 0 };
+	int r;
+
+	if (asprintf(&path, "%s/probe.der", state_dir) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	r = backend_probe(path, ret, reterr);
+	if (r < 0)
+		return r;
+	r = backend_choose(ret, wanted, &b, &why);
+	return r < 0 ? err_set(reterr, r, "%s. Do: %s", why.text, advice_level(ret, wanted)) : 0;
+}
