@@ -2,10 +2,13 @@
 #include "ca/signer_client.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "ca/signer_child.h"
 #include "common/clk.h"
@@ -16,6 +19,7 @@
 #define RESTART_FIRST_MS 100
 #define RESTART_LAST_MS 10000
 #define BACKLOG 64
+#define START_TIMEOUT_MS 60000 /* its first start makes a key for its probe */
 
 struct signer {
 	sd_event *event; /* NULL during --init */
@@ -109,6 +113,39 @@ static int socket_listen(const char *path, int *ret_fd, struct err *reterr)
 	return 0;
 }
 
+static int child_why(pid_t pid, struct err *reterr)
+{
+	siginfo_t info = { .si_status = 0 };
+
+	(void) waitid(P_PID, (id_t) pid, &info, WEXITED | WNOWAIT); /* it has ended, and who reaps it comes later */
+	return err_set(reterr, -ECHILD, "it ended with %s %d before it served: its own lines say why", info.si_code == CLD_EXITED ? "status" : "signal",
+		       info.si_status);
+}
+
+/* Its socket is ours and takes connections whatever becomes of it: only an answer tells that it serves. */
+static int child_await(struct signer *s, struct err *reterr)
+{
+	static const struct custody_msg question = { .op = CUSTODY_OP_LEVEL, .protection = KS_PROTECTION_AUTO };
+	AUTO(fd) int fd = -1;
+	AUTO(fd) int end = pidfd_open(s->child.pid, 0);
+	struct pollfd p[] = { { .fd = end, .events = POLLIN }, { .events = POLLIN } };
+	int r = end < 0 ? err_set(reterr, -errno, "its end cannot be watched: %s", strerror(errno)) : custody_connect(s->socket, &fd, reterr);
+
+	if (r == 0)
+		r = custody_msg_send(fd, &question, reterr);
+	p[1].fd = fd;
+	while (r == 0) {
+		r = poll(p, 2, START_TIMEOUT_MS);
+		if (r < 0)
+			r = errno == EINTR ? 0 : err_set(reterr, -errno, "waiting for it: %s", strerror(errno));
+		else if (r == 0)
+			r = err_set(reterr, -ETIMEDOUT, "it does not serve within %d s", START_TIMEOUT_MS / 1000);
+	}
+	if (r < 0)
+		return r;
+	return p[0].revents ? child_why(s->child.pid, reterr) : 0;
+}
+
 static int own_start(struct signer *s, struct err *reterr)
 {
 	AUTO(mem) char *folder = fs_path("/run/keyroll/signer");
@@ -118,7 +155,8 @@ static int own_start(struct signer *s, struct err *reterr)
 		return err_set(reterr, -ENOMEM, "signer");
 	if ((r = fs_mkdir(folder, 0755, reterr)) < 0 || (r = socket_listen(s->socket, &s->listen_fd, reterr)) < 0)
 		return r;
-	return child_start(s, reterr);
+	r = child_start(s, reterr);
+	return r < 0 ? r : child_await(s, reterr);
 }
 
 /* ---- one that others started ---- */
