@@ -178,7 +178,18 @@ static void trustpoint_begin(struct trustpoint *tp)
 	request_drop_stale(tp);
 	tp->usable = true;
 	same_boot = strcmp(tp->rec.boot_id, tp->agent->boot_id) == 0;
+	(void) level_look(tp); /* nothing waited yet */
 	drive_start(tp, same_boot);
+}
+
+/* The file has changed while it runs. */
+static void trustpoint_go_on(struct trustpoint *tp)
+{
+	bool freed = level_look(tp);
+
+	drive_start(tp, true);
+	if (freed)
+		level_go_on(tp);
 }
 
 /* Takes a good file; a bad one leaves what runs. */
@@ -202,7 +213,7 @@ static int trustpoint_configure(struct trustpoint *tp, const char *path)
 	if (!tp->usable)
 		trustpoint_begin(tp);
 	else
-		drive_start(tp, true);
+		trustpoint_go_on(tp);
 	return 0;
 }
 
@@ -281,12 +292,14 @@ unsigned agent_reload(struct agent *a)
 	}
 	for (i = 0; i < a->n; i++)
 		a->tps[i]->seen = false;
+	level_forget(a);
 	for (k = 0; k < n; k++) {
 		refused += file_take(a, files[k]->d_name);
 		free(files[k]);
 	}
 	free(files);
 	vanished_drop(a);
+	level_watch(a);
 	return refused;
 }
 
@@ -449,6 +462,7 @@ void agent_free(struct agent *a)
 	free(a->tps);
 	a->n = 0;
 	control_close(a);
+	level_close(a);
 	timers_close(a);
 	fetch_client_free(a->fetch);
 	agent_ks_lost(a);

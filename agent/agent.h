@@ -9,6 +9,7 @@
 
 #include "agent/fetch_client.h"
 #include "agent/hook.h"
+#include "agent/level.h"
 #include "agent/state.h"
 #include "agent/tpconf.h"
 #include "agent/work.h"
@@ -29,6 +30,7 @@ struct trustpoint {
 	struct work work;	     /* what is in flight */
 	struct hook_run hook;
 	char last_error[ERR_TEXT_BYTES];
+	struct level level;
 	struct buf challenge;	     /* for the next request only; an operator gave it */
 	/* drive.c */
 	bool driving, want_tick, want_start, same_boot, have_done, have_command, dirty;
@@ -46,6 +48,7 @@ struct agent {
 	sd_event *event;
 	struct agentconf conf;
 	struct ks *ks;		     /* NULL while the custodian was not reached */
+	struct levels levels;
 	struct fetch_client *fetch;
 	struct ctl_server *ctl;
 	struct trustpoint **tps;

@@ -103,11 +103,14 @@ static void on_status(void *userdata, struct ctl_call *call, json_t *params)
 	struct agent *a = userdata;
 	AUTO(json) json_t *list = json_array();
 	const char *name = json_string_value(json_object_get(params, "name"));
+	struct trustpoint *tp = name ? agent_find(a, name) : NULL;
 
+	if (tp)
+		level_ask_now(tp);
 	if (!each(a, call, params, add_status, list))
 		return;
-	if (name)
-		protection_add(a, agent_find(a, name), json_array_get(list, 0));
+	if (tp)
+		protection_add(a, tp, json_array_get(list, 0));
 	ctl_reply(call, json_pack("{sO ss ss}", "trustpoints", list, "clock", a->clock_trusted ? "trusted" : "untrusted", "version",
 					  PACKAGE_VERSION));
 }
@@ -120,6 +123,12 @@ static void on_timers(void *userdata, struct ctl_call *call, json_t *params)
 		ctl_reply(call, json_pack("{sO}", "timers", list));
 }
 
+static void error_add(json_t *errors, const char *text)
+{
+	if (text[0])
+		(void) json_array_append_new(errors, json_string(text)); /* out of memory: one line less */
+}
+
 static void on_reload(void *userdata, struct ctl_call *call, json_t *params)
 {
 	struct agent *a = userdata;
@@ -128,9 +137,10 @@ static void on_reload(void *userdata, struct ctl_call *call, json_t *params)
 
 	(void) params;
 	(void) agent_reload(a); /* each refusal is in the list below */
-	for (i = 0; i < a->n; i++)
-		if (a->tps[i]->config_error[0] && json_array_append_new(errors, json_string(a->tps[i]->config_error)) < 0)
-			break;
+	for (i = 0; i < a->n; i++) {
+		error_add(errors, a->tps[i]->config_error);
+		error_add(errors, a->tps[i]->level.refused);
+	}
 	ctl_reply(call, json_pack("{sI sO}", "trustpoints", (json_int_t) a->n, "errors", errors));
 }
 
@@ -248,12 +258,15 @@ static void on_authenticate(void *userdata, struct ctl_call *call, json_t *param
 
 static bool may_enroll(struct trustpoint *tp, struct ctl_call *call)
 {
+	level_ask_now(tp);
 	if (!tp->agent->clock_trusted)
 		ctl_error(call, "ClockNotTrusted", "Wait for NTP, or set Clock=assume-valid in keyrolld.conf.", "the clock is not synchronised");
 	else if (!tp->rec.state.ca.na_sec)
 		ctl_error(call, "NotAuthenticated", "Run 'pkictl authenticate' first.", "%s: no CA is trusted yet", tp->name);
 	else if (tp->rec.state.busy != TP_ACT_NONE)
 		ctl_error(call, "Busy", "Try again in a moment.", "%s: %s is in progress", tp->name, tp_act_name(tp->rec.state.busy));
+	else if (tp->level.refused[0])
+		ctl_error(call, "Failed", "See 'pkictl show', or name another Protection= and reload.", "%s: %s", tp->name, tp->level.refused);
 	else
 		return true;
 	return false;

@@ -303,6 +303,28 @@ bool perform_key_lost(struct trustpoint *tp)
 	       ks_load(ks, tp->conf.label, KS_SLOT_ACTIVE, spki, NULL, NULL, NULL) == -ENOKEY;
 }
 
+/* A request over a key of the wrong level would be a lesser level in force than the file names: there is none until the level is to be had. */
+static bool level_is_refused(struct trustpoint *tp)
+{
+	level_forget(tp->agent);
+	(void) level_look(tp); /* it goes on right here */
+	level_watch(tp->agent);
+	if (!tp->level.refused[0])
+		return false;
+	tp->last_error[0] = '\0'; /* the alarm is what stands in the way now */
+	work_done(tp, TP_RESULT_LOCAL, NULL, 0); /* the alarm has been raised, a line for each try would be noise */
+	return true;
+}
+
+/* The file has named another since: Regenerate=no keeps a key only while it is what the file says. */
+static bool key_is_of_another_level(const struct trustpoint *tp, struct ks *ks, const char *spki)
+{
+	struct ks_key facts;
+
+	return tp->conf.protection != KS_PROTECTION_AUTO && ks_load(ks, tp->conf.label, KS_SLOT_ACTIVE, spki, NULL, &facts, NULL) == 0 &&
+	       facts.protection != (enum ks_protection) tp->conf.protection;
+}
+
 void perform_prepare(struct trustpoint *tp)
 {
 	char spki[STATE_HEX] = "";
@@ -314,6 +336,8 @@ void perform_prepare(struct trustpoint *tp)
 		work_fail(tp, TP_RESULT_LOCAL, r, &e, DOING, 0);
 		return;
 	}
+	if (level_is_refused(tp))
+		return;
 	tp->work.key_lost = !is_first(tp) && perform_key_lost(tp);
 	if (tp->work.key_lost)
 		log_line(LOG_WARNING, "%s: the key of the certificate in use is lost: it enrols anew, with a new key", tp->name);
@@ -322,7 +346,7 @@ void perform_prepare(struct trustpoint *tp)
 		generate(tp, KS_SLOT_ACTIVE);
 	else if (r < 0)
 		work_fail(tp, TP_RESULT_LOCAL, r, &e, DOING, 0);
-	else if (tp->conf.regenerate && key_has_served(tp, spki))
+	else if ((tp->conf.regenerate && key_has_served(tp, spki)) || key_is_of_another_level(tp, ks, spki))
 		generate(tp, KS_SLOT_SHADOW);
 	else
 		prepare_finish(tp, spki, is_anew(tp) && !key_has_served(tp, spki));

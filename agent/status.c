@@ -77,12 +77,20 @@ static void put_certificates(const struct trustpoint *tp, json_t *o)
 	put(o, "shadow", status_certificate(tp, &s->shadow));
 }
 
+/* It has nothing to serve with, and no key may be made. */
+static bool waits_for_level(const struct trustpoint *tp)
+{
+	return tp->level.refused[0] && tp->rec.state.ca.na_sec && !tp->rec.state.id.na_sec;
+}
+
 static const char *status_word(const struct trustpoint *tp)
 {
 	const struct tp_policy policy = tpconf_policy(&tp->conf);
 	const struct tp_now now = agent_now(tp->agent);
 
-	return tp->usable ? tp_status_name(&policy, &tp->rec.state, &now) : "disabled";
+	if (!tp->usable)
+		return "disabled";
+	return waits_for_level(tp) ? "held" : tp_status_name(&policy, &tp->rec.state, &now);
 }
 
 json_t *status_trustpoint(const struct trustpoint *tp)
@@ -96,8 +104,11 @@ json_t *status_trustpoint(const struct trustpoint *tp)
 		return NULL;
 	if (s->hold != TP_HOLD_NONE)
 		put_text(o, "hold", tp_hold_name(s->hold));
+	else if (waits_for_level(tp))
+		put_text(o, "hold", "protection");
 	put_text(o, "transaction", tp->rec.request.transaction_id);
 	put_text(o, "last_error", tp->last_error);
+	put_text(o, "alarm", tp->level.refused);
 	put_text(o, "protection", tp->rec.protection);
 	put_text(o, "at_rest", tp->rec.at_rest);
 	if (tp->rec.bits)

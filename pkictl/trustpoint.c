@@ -115,7 +115,7 @@ enum cli_exit trustpoint_severity(const json_t *trustpoint, int64_t now_sec)
 	for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		if (strcmp(status, codes[i].status) == 0)
 			r = codes[i].code;
-	if (cli_text(trustpoint, "config_error")[0])
+	if (cli_text(trustpoint, "config_error")[0] || cli_text(trustpoint, "alarm")[0])
 		r = severity_worse(r, CLI_CRITICAL);
 	if (!json_is_object(json_object_get(trustpoint, "shadow")))
 		r = severity_worse(r, window_severity(json_object_get(trustpoint, "id"), now_sec));

@@ -13,6 +13,7 @@ static void facts_show(const struct cli *c, const json_t *one)
 
 	block_fact(c, "Status:", one, "status");
 	block_fact(c, "Configuration:", one, "config_error");
+	block_fact(c, "Alarm:", one, "alarm");
 	if (strcmp(cli_text(one, "operation"), "none") != 0) {
 		block_fact(c, "Operation:", one, "operation");
 		block_fact(c, "Stage:", one, "stage");

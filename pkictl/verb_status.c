@@ -75,7 +75,7 @@ static void hold_remark(const struct cli *c, const json_t *one)
 	const char *hold = cli_text(one, "hold"), *name = cli_text(one, "name");
 	const char *verb = strcmp(cli_text(one, "status"), "unauthenticated") == 0 ? "authenticate" : "enroll";
 
-	if (!hold[0] || strcmp(hold, "none") == 0)
+	if (!hold[0] || strcmp(hold, "none") == 0 || strcmp(hold, "protection") == 0) /* the last has its alarm */
 		return;
 	if (strcmp(hold, "rejected") == 0)
 		(void) fprintf(c->io->out, "%s: the CA rejected the request: ask its operator, then: pkictl %s %s\n", name, verb, name); /* main checks */
@@ -102,6 +102,7 @@ static enum cli_exit table_show(const struct cli *c, const json_t *reply)
 		(void) fprintf(c->io->out, "The clock is not trusted: no certificate timer is armed.\n"); /* as above */
 	json_array_foreach(all, i, one) {
 		remark(c, one, "config_error", "configuration: ");
+		remark(c, one, "alarm", "alarm: ");
 		hold_remark(c, one);
 		remark(c, one, "last_error", "last error: ");
 	}

@@ -588,6 +588,7 @@ static void severity_follows_state_and_window(void)
 		{ "{\"status\":\"expired\"}", CLI_EXPIRED },
 		{ "{\"status\":\"enrolled\",\"config_error\":\"x\"}", CLI_CRITICAL },
 		{ "{\"status\":\"expired\",\"config_error\":\"x\"}", CLI_EXPIRED },
+		{ "{\"status\":\"enrolled\",\"alarm\":\"x\"}", CLI_CRITICAL },
 		/* a life of 365 days: the last 36.5 warn, the last 7 are critical */
 		{ "{\"status\":\"enrolled\",\"id\":" LIFE("2025-12-30T14:02:31Z", "2026-12-30T14:02:31Z") "}", CLI_OK },
 		{ "{\"status\":\"enrolled\",\"id\":" LIFE("2025-12-29T14:02:31Z", "2026-12-29T14:02:31Z") "}", CLI_WARNING },
