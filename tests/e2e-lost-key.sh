@@ -17,7 +17,7 @@ killed() { # PROGRAM: the supervisor starts it anew
 	until_true 10 fresh "$1" || fail "$1 was not started anew"
 }
 
-mkdir -p "$ROOT/etc/keyroll/trustpoints"
+mkdir -p "$ROOT/etc/keyroll"
 printf '[Keyd]\nSeal=none\n' >"$ROOT/etc/keyroll/keyd.conf"
 start_ca LOSTCA "[CA]
 IssuerName=CN=LostCA,O=Example
@@ -28,19 +28,7 @@ KeySize=2048
 CACertificateLifetime=30d
 CertificateLifetime=5d
 Clock=assume-valid"
-cat >"$ROOT/etc/keyroll/trustpoints/lost.conf" <<CONF
-[Trustpoint]
-EnrollmentURL=$CA_URL
-CAFingerprint=$CA_PIN
-SubjectName=CN=lost.example.com
-RevocationCheck=none
-[Key]
-Size=2048
-[AutoEnroll]
-Percent=80
-Regenerate=yes
-RetryPeriod=1s
-CONF
+trustpoint_file lost
 start_agent
 until_true 30 is_enrolled lost || fail "not enrolled: $(ctl show lost)"
 [ "$(fact lost "$TP.at_rest")" = none ] || fail "at rest is not none: $(ctl show lost --json)"

@@ -22,24 +22,9 @@ until_true 10 curl -sf 'http://127.0.0.1:8080/scep?operation=GetCACaps' || fail 
 
 start_agent
 printf secret >"$ROOT/etc/keyroll/challenge"
-trustpoint() { # PROFILE-LINES
-	cat <<-CONF
-		[Trustpoint]
-		EnrollmentURL=http://127.0.0.1:8080/scep
-		CAFingerprint=sha256:$PIN
-		SubjectName=CN=spoke-1.example.com,O=Example
-		ChallengePasswordFile=/etc/keyroll/challenge
-		ChallengeOnRenewal=yes
-		RevocationCheck=none
-		[Scep]
-		$1
-		[AutoEnroll]
-		Percent=80
-		Regenerate=yes
-		RetryPeriod=1s
-	CONF
-}
-trustpoint $'Profile=legacy\nAllowDES=yes' >"$ROOT/etc/keyroll/trustpoints/mm.conf"
+CA_URL=http://127.0.0.1:8080/scep CA_PIN=sha256:$PIN
+CHALLENGE=('[Trustpoint]' ChallengePasswordFile=/etc/keyroll/challenge ChallengeOnRenewal=yes)
+trustpoint_file mm "${CHALLENGE[@]}" '[Scep]' Profile=legacy AllowDES=yes
 kill -HUP "$(cat "$ROOT/pid/keyrolld")"
 until_true 30 is_enrolled mm || fail "no certificate from scepserver: $(ctl show mm 2>&1)"
 delivered_pair_ok mm || fail "the delivered pair does not match"
@@ -53,7 +38,7 @@ delivered_pair_ok mm || fail "the delivered pair does not match after the renewa
 pass "renewed with a new key, serial $(fact mm "$TP.id.serial")"
 
 # The failing twin: without AllowDES the same server's replies are refused, and say why.
-trustpoint 'Profile=3des' | sed 's/spoke-1/spoke-2/' >"$ROOT/etc/keyroll/trustpoints/strict.conf"
+trustpoint_file strict "${CHALLENGE[@]}" '[Scep]' Profile=3des
 kill -HUP "$(cat "$ROOT/pid/keyrolld")"
 says_des() { fact strict "$TP.last_error" | grep -qi 'des'; }
 until_true 30 says_des || fail "a DES reply was not refused by name: $(ctl show strict --json)"

@@ -35,43 +35,10 @@ KeySize=2048
 CACertificateLifetime=30d
 CertificateLifetime=5d
 Clock=assume-valid"
-	mkdir -p "$ROOT/etc/keyroll/trustpoints"
-	cat >"$ROOT/etc/keyroll/trustpoints/web.conf" <<-CONF
-		[Trustpoint]
-		EnrollmentURL=$CA_URL
-		CAFingerprint=$CA_PIN
-		SubjectName=CN=$NAME
-		DNSName=$NAME
-		RevocationCheck=none
-		[Key]
-		Size=2048
-		Users=www-data
-		[AutoEnroll]
-		Percent=80
-		Regenerate=yes
-		RetryPeriod=1s
-		[Deliver]
-		Grace=10s
-	CONF
+	trustpoint_file web '[Trustpoint]' DNSName=$NAME '[Key]' Users=www-data '[Deliver]' Grace=10s
 	start_agent
 	until_true 30 is_enrolled web || fail "not enrolled: $(ctl show web)"
-	cat >"$ROOT/openssl.cnf" <<-CONF
-		openssl_conf = init
-		[init]
-		providers = providers
-		[providers]
-		default = default_provider
-		keyroll = keyroll_provider
-		[default_provider]
-		activate = 1
-		[keyroll_provider]
-		module = $BIN/.libs/keyroll.so
-		socket = $ROOT/run/keyroll/keyd.sock
-		activate = 1
-		[req]
-		distinguished_name = name
-		[name]
-	CONF
+	openssl_conf
 	export OPENSSL_CONF=$ROOT/openssl.cnf
 	openssl x509 -in "$D/cert.pem" -pubkey -noout >"$W/pub.pem"
 	head -c 1000 /dev/urandom >"$W/text"

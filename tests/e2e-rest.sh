@@ -24,16 +24,7 @@ children_gone() { [ -z "$(cat /proc/"$1"/task/*/children)" ]; }
 
 start_ca RESTCA "$CA_CONF"
 start_agent
-cat >"$ROOT/etc/keyroll/trustpoints/rest.conf" <<CONF
-[Trustpoint]
-EnrollmentURL=$CA_URL
-CAFingerprint=$CA_PIN
-SubjectName=CN=rest.example.com
-RevocationCheck=none
-[AutoEnroll]
-Percent=80
-Regenerate=yes
-CONF
+trustpoint_file rest
 kill -HUP "$(cat "$ROOT/pid/keyrolld")"
 until_true 30 is_enrolled rest || fail "not enrolled"
 agent=$(cat "$ROOT/pid/keyrolld")

@@ -82,9 +82,7 @@ Grant=auto
 GrantRenewals=yes
 KeySize=2048
 Clock=assume-valid"
-	mkdir -p "$ROOT/etc/keyroll/trustpoints"
-	printf '[Trustpoint]\nEnrollmentURL=%s\nCAFingerprint=%s\nSubjectName=CN=spoke\n[Key]\nSize=2048\n[AutoEnroll]\nPercent=80\nRegenerate=yes\nRetryPeriod=1s\n' \
-		"$CA_URL" "$CA_PIN" >"$ROOT/etc/keyroll/trustpoints/seal.conf"
+	trustpoint_file seal
 	printf '[Agent]\nClock=assume-valid\n' >"$ROOT/etc/keyroll/keyrolld.conf"
 	keyd_start; keyd_says "at rest tpm2"
 	supervise keyrolld "$BIN/keyrolld" --root="$ROOT"
@@ -92,17 +90,8 @@ Clock=assume-valid"
 	[ "$(fact seal "$TP.at_rest")" = tpm2 ] || fail "pkictl says at rest $(fact seal "$TP.at_rest")"
 	pass "the custodian and pkictl say tpm2"
 	keyd_stop; reboot; keyd_start
-	key_signs || fail "the key does not come back after a reboot"
+	key_signs seal || fail "the key does not come back after a reboot"
 	pass "the key is restored from under the TPM's seal after a reboot"
-}
-
-# The delivered key signs, asked by its URI, and the delivered certificate verifies.
-key_signs() {
-	local dir=$ROOT/var/lib/keyroll/delivered/seal/current
-	openssl x509 -in "$dir/cert.pem" -noout -pubkey >"$ROOT/pub.pem" &&
-		OPENSSL_MODULES=$BIN/.libs openssl dgst -provider default -provider keyroll -sha256 -sign "$(cat "$dir/key.uri")&socket=$ROOT/run/keyroll/keyd.sock" \
-			-out "$ROOT/sig" "$ROOT/pub.pem" 2>"$ROOT/log/openssl.log" &&
-		openssl dgst -sha256 -verify "$ROOT/pub.pem" -signature "$ROOT/sig" "$ROOT/pub.pem" >/dev/null
 }
 
 # Another state is another machine's TPM: the file cannot be opened, nothing is lost, and the first machine opens it again.
@@ -131,10 +120,10 @@ test_foreign_secret() {
 	rm "$ROOT/credentials/machine-secret"
 	(umask 077 && systemd-creds decrypt --name=machine-secret "$ROOT/other/etc/credstore.encrypted/keyroll-keyd" - 2>/dev/null >"$ROOT/credentials/machine-secret")
 	keyd_start; keyd_says "bring that secret back"
-	if key_signs; then fail "a key under a foreign secret signs"; fi
+	if key_signs seal; then fail "a key under a foreign secret signs"; fi
 	[ "$(sealed_keys)" = "$keys" ] || fail "sealed keys were lost"
 	keyd_stop; credentials_give; keyd_start
-	key_signs || fail "the key is not back with its secret"
+	key_signs seal || fail "the key is not back with its secret"
 	pass "a foreign secret loses no key"
 }
 
@@ -151,7 +140,7 @@ test_damaged() {
 	if CREDENTIALS_DIRECTORY=$ROOT/credentials timeout 20 "$BIN/keyroll-keyd" --root="$ROOT" >"$ROOT/log/keyd.log" 2>&1; then fail "a damaged secret is taken"; fi
 	keyd_says "no machine secret"
 	credentials_give; keyd_start
-	key_signs || fail "the key is not back"
+	key_signs seal || fail "the key is not back"
 	pass "a damaged file and a damaged secret are refused with a word, nothing is lost"
 }
 

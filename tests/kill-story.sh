@@ -71,19 +71,7 @@ run_ca KILL
 SWITCH=$(ctl ca status --json | jq -er '.ca.not_after | fromdateiso8601')
 start_agent
 [ "$DAEMON" = none ] || { killer "$@" & SUPERVISED+=($!); }
-cat >"$ROOT/etc/keyroll/trustpoints/kill.conf" <<CONF
-[Trustpoint]
-EnrollmentURL=$CA_URL
-CAFingerprint=$CA_PIN
-SubjectName=CN=kill.example.com
-RevocationCheck=none
-[Key]
-Size=2048
-[AutoEnroll]
-Percent=60
-Regenerate=yes
-RetryPeriod=1s
-CONF
+trustpoint_file kill '[AutoEnroll]' Percent=60
 until_true 10 kill -HUP "$(cat "$ROOT/pid/keyrolld")"
 until_true 20 grant_pending || fail "not enrolled: $(ctl show kill 2>&1)"
 wait_until "$((SWITCH + 9))"

@@ -99,6 +99,45 @@ run_ca() {
 
 start_ca() { init_ca "$1" "$2" && run_ca "$1"; }
 
+# trustpoint_file NAME [LINE...]: a trustpoint of the CA that runs, NAME.example.com; the lines follow its own, and win.
+trustpoint_file() {
+	local name=$1
+	shift
+	mkdir -p "$ROOT/etc/keyroll/trustpoints"
+	printf '%s\n' '[Trustpoint]' "EnrollmentURL=$CA_URL" "CAFingerprint=$CA_PIN" "SubjectName=CN=$name.example.com" RevocationCheck=none \
+		'[Key]' Size=2048 '[AutoEnroll]' Percent=80 Regenerate=yes RetryPeriod=1s "$@" >"$ROOT/etc/keyroll/trustpoints/$name.conf"
+}
+
+# openssl_conf: $ROOT/openssl.cnf, by which programs find the built provider and this root's custodian. For them alone: the daemons bring their own.
+openssl_conf() {
+	cat >"$ROOT/openssl.cnf" <<-CONF
+		openssl_conf = init
+		[init]
+		providers = providers
+		[providers]
+		default = default_provider
+		keyroll = keyroll_provider
+		[default_provider]
+		activate = 1
+		[keyroll_provider]
+		module = $BIN/.libs/keyroll.so
+		socket = $ROOT/run/keyroll/keyd.sock
+		activate = 1
+		[req]
+		distinguished_name = name
+		[name]
+	CONF
+}
+
+# key_signs TRUSTPOINT: the delivered key signs, asked by its URI, and the delivered certificate verifies.
+key_signs() {
+	local dir=$ROOT/var/lib/keyroll/delivered/$1/current
+	openssl_conf
+	openssl x509 -in "$dir/cert.pem" -noout -pubkey >"$ROOT/pub.pem" &&
+		OPENSSL_CONF=$ROOT/openssl.cnf openssl dgst -sha256 -sign "$(cat "$dir/key.uri")" -out "$ROOT/sig" "$ROOT/pub.pem" 2>>"$ROOT/log/openssl.log" &&
+		openssl dgst -sha256 -verify "$ROOT/pub.pem" -signature "$ROOT/sig" "$ROOT/pub.pem" >/dev/null
+}
+
 # start_agent: the custodian and the agent, with the clock taken as valid.
 start_agent() {
 	mkdir -p "$ROOT/etc/keyroll/trustpoints"
