@@ -1,0 +1,149 @@
+#!/bin/bash
+# A named level of protection that is not to be had is an error at start: of the custodian, of a CA's signer, and of a trustpoint, which is held with an
+# alarm while the others go on. What it has goes on working, and it goes on by itself once the level is to be had or its file names another.
+set -u
+here=${top_srcdir:-$(dirname "$0")/..}
+# shellcheck source=tests/lib.sh
+. "$here/tests/lib.sh"
+
+WHY='Protection=kernel is not to be had here: .*\. Do: '
+CA_TEXT="[CA]
+IssuerName=CN=LevelCA,O=Example
+Listen=127.0.0.1:0
+Grant=auto
+GrantRenewals=yes
+KeySize=2048
+CACertificateLifetime=30d
+CertificateLifetime=5d
+Clock=assume-valid"
+mkdir -p "$ROOT/etc/keyroll/ca" "$ROOT/log" "$ROOT/run/keyroll/signer"
+
+# run_to_end LOG COMMAND...: its exit status; 77: it has started
+run_to_end() {
+	local log=$ROOT/log/$1.log pid end=$((SECONDS + 20))
+	shift
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	until grep -q 'STARTED\|CS_ENABLED' "$log"; do
+		kill -0 "$pid" 2>/dev/null || { wait "$pid"; return; }
+		[ "$SECONDS" -lt "$end" ] || fail "it neither starts nor ends: $*"
+		read -rt 0.1 <> <(:)
+	done
+	kill "$pid"
+	wait "$pid"
+	return 77
+}
+
+# ---- daemons
+printf '[Keyd]\nProtection=kernel\n' >"$ROOT/etc/keyroll/keyd.conf"
+run_to_end named-keyd "$BIN/keyroll-keyd" --root="$ROOT"
+case $? in
+77) echo "this machine has level kernel"; exit 77 ;;
+1) ;;
+*) fail "keyroll-keyd ends otherwise" ;;
+esac
+grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-keyd.log" || fail "the custodian does not say why, and what to do"
+pass "keyd.conf: the custodian does not start, and says what it needs"
+
+printf '%s\nProtection=kernel\n' "$CA_TEXT" >"$ROOT/etc/keyroll/ca/LEVELCA.conf"
+run_to_end named-signer "$BIN/keyroll-signer" --root="$ROOT" LEVELCA
+[ $? = 1 ] || fail "keyroll-signer ends otherwise"
+grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-signer.log" || fail "the signer does not say why, and what to do"
+begun=$SECONDS
+! ctl ca init LEVELCA >"$ROOT/log/named-init.log" 2>&1 || fail "a CA was made below the named level"
+[ $((SECONDS - begun)) -lt 15 ] || fail "ca init took $((SECONDS - begun)) s to say so"
+grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-init.log" && grep -q 'keyroll-signer: it ended with status 1' "$ROOT/log/named-init.log" || fail "ca init is not clear"
+pass "the CA's file: neither signer nor pkictl ca init go on, both say what it needs"
+
+init_ca LEVELCA "$CA_TEXT"
+sed -i '$aProtection=kernel' "$ROOT/etc/keyroll/ca/LEVELCA.conf"
+run_to_end named-cad "$BIN/keyroll-cad" --root="$ROOT" LEVELCA
+[ $? = 1 ] || fail "keyroll-cad ends otherwise"
+grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-cad.log" && grep -q 'keyroll-signer: it ended with status 1' "$ROOT/log/named-cad.log" || fail "keyroll-cad is not clear"
+sed -i '/^Protection=/d' "$ROOT/etc/keyroll/ca/LEVELCA.conf"
+run_ca LEVELCA
+pass "keyroll-cad does not start either; without the line its CA serves as before"
+
+# ---- trustpoints. Their custodian comes after the agent, and a switch makes it look like one that has the level.
+hup() { kill -HUP "$(cat "$ROOT/pid/keyrolld")"; }
+says() { fact "$1" "$TP.alarm" | grep -q "$WHY"; }
+silent() { fact "$1" "$TP.alarm == null" >/dev/null; }
+held() { fact "$1" "$TP.status == \"held\" and $TP.hold == \"protection\""; }
+serial() { fact "$1" "$TP.id.serial"; }
+uri() { cat "$ROOT/var/lib/keyroll/delivered/$1/current/key.uri"; }
+renewed() { [ "$(serial "$1")" != "$first" ] && is_enrolled "$1" && delivered_pair_ok "$1"; }
+custodian_is_there() { ctl list && [ -S "$ROOT/run/keyroll/keyd.sock" ]; }
+
+rm "$ROOT/etc/keyroll/keyd.conf"
+printf '[Agent]\nClock=assume-valid\n' >"$ROOT/etc/keyroll/keyrolld.conf"
+trustpoint_file other
+trustpoint_file named '[Key]' Protection=kernel
+supervise keyrolld "$BIN/keyrolld" --root="$ROOT"
+until_true 20 ctl list || fail "the agent does not answer"
+agent=$(cat "$ROOT/pid/keyrolld")
+silent named || fail "an alarm without a custodian to ask"
+supervise keyd "$BIN/keyroll-keyd" --root="$ROOT" --socket="$ROOT/run/real.sock"
+supervise between python3 "$here/tests/custodian_between.py" "$ROOT/run/keyroll/keyd.sock" "$ROOT/run/real.sock" "$ROOT/has-kernel"
+until_true 20 custodian_is_there || fail "the custodian does not listen"
+until_true 30 says named || fail "no alarm: $(ctl show named --json)"
+until_true 30 held named || fail "not held: $(ctl show named --json)"
+until_true 30 is_enrolled other || fail "the other trustpoint does not go on: $(ctl show other)"
+ctl show named | grep -q "Alarm: *$WHY" || fail "show has no alarm: $(ctl show named)"
+ctl status named >"$ROOT/status.out"
+[ $? = 4 ] || fail "pkictl status does not call it critical"
+grep -q "named: alarm: $WHY" "$ROOT/status.out" || fail "status does not tell the alarm: $(cat "$ROOT/status.out")"
+! ctl enroll named 2>"$ROOT/enroll.out" || fail "enroll is not refused"
+grep -q "$WHY" "$ROOT/enroll.out" || fail "enroll does not say why: $(cat "$ROOT/enroll.out")"
+pass "a trustpoint is held with an alarm, the other enrols"
+
+first=$(serial other)
+ctl renew other >/dev/null
+until_true 30 renewed other || fail "the other does not renew"
+asked() { ctl ca requests --all --json | grep -q "CN=$1.example.com"; }
+has_key() { find "$ROOT/var/lib/keyroll/keyd" -name "*$1*" | grep -q .; }
+asked other && ! asked named || fail "a request has left: $(ctl ca requests --all)"
+has_key other && ! has_key named || fail "a key was made: $(ls "$ROOT/var/lib/keyroll/keyd")"
+[ "$(grep -c "is not to be had.*trustpoint=named" "$ROOT/log/keyrolld.log")" = 1 ] || fail "more than one alarm for one fact"
+pass "no key, no request, one alarm"
+
+trustpoint_file named '[Key]' Protection=keyring
+hup
+until_true 30 is_enrolled named || fail "not enrolled at the level that its file names now: $(ctl show named --json)"
+silent named || fail "the alarm stays"
+[ "$(fact named "$TP.protection")" = keyring ] || fail "not at level keyring"
+pass "a file that names another level: it goes on"
+
+# ---- with a certificate
+first=$(serial other) key=$(uri other)
+trustpoint_file other '[Key]' Protection=kernel
+hup
+until_true 20 says other || fail "no alarm for a trustpoint with a certificate"
+is_enrolled other || fail "the certificate does not count any more: $(ctl show other)"
+! ctl renew other 2>"$ROOT/renew.out" || fail "renewed below the named level"
+grep -q "$WHY" "$ROOT/renew.out" || fail "renew does not say why: $(cat "$ROOT/renew.out")"
+old=$agent
+kill "$old"
+restarted() { [ "$(cat "$ROOT/pid/keyrolld")" != "$old" ] && says other; }
+until_true 20 restarted || fail "no alarm after the agent's start"
+agent=$(cat "$ROOT/pid/keyrolld")
+[ "$(serial other)" = "$first" ] && [ "$(uri other)" = "$key" ] && delivered_pair_ok other && key_signs other || fail "something was lost: $(ctl show other)"
+pass "a certificate whose file names kernel afterwards: an alarm, certificate and key go on working"
+
+trustpoint_file late '[Key]' Protection=kernel '[AutoEnroll]' RetryPeriod=10min # no retry of its own comes in time
+hup
+until_true 30 held late || fail "not held: $(ctl show late --json)"
+touch "$ROOT/has-kernel"
+until_true 30 is_enrolled late || fail "does not go on although the level is to be had: $(ctl show late --json)"
+until_true 30 silent other || fail "the alarm of who has a certificate stays"
+[ "$(fact late "$TP.protection")" = kernel ] && key_signs late || fail "not at level kernel: $(ctl show late --json)"
+[ "$(cat "$ROOT/pid/keyrolld")" = "$agent" ] || fail "the agent was started anew"
+pass "the level is to be had: it goes on by itself"
+
+first=$(serial late) key=$(uri late)
+trustpoint_file late '[Key]' Protection=keyring '[AutoEnroll]' Regenerate=no
+hup
+until_true 20 ctl renew late || fail "renew: $(ctl renew late 2>&1)"
+until_true 30 renewed late || fail "not renewed: $(ctl show late)"
+[ "$(uri late)" != "$key" ] || fail "a key of another level than the file names was kept"
+pass "Regenerate=no keeps no key of another level"
+echo "$PASSED passed, 0 failed"
