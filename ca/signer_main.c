@@ -120,6 +120,7 @@ static int serve(const struct options *o, struct err *reterr)
 					   .keep_parsed = true,
 					   .makers = makers,
 					   .allow_decrypt = true,
+					   .decrypt_pkcs1_only = true,
 					   .check_sign = sign_check };
 	struct judge judge = { .name = o->name };
 	int r;

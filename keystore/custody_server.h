@@ -43,6 +43,7 @@ struct custody_options {
 	const char *const *makers;  /* users who may generate keys beside root and the server's own user; NULL: nobody else */
 	bool allow_sign_digest;	    /* signing of a digest alone, which no floor can judge */
 	bool allow_decrypt;
+	bool decrypt_pkcs1_only;    /* SCEP's envelopes need no other padding */
 	custody_check_fn check_sign; /* NULL: no floor */
 	void *userdata;		    /* of check_sign */
 };

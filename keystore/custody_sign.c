@@ -83,6 +83,8 @@ static int floor_check(const struct server *s, const struct client *c, const str
 
 	if (m->padding >= CUSTODY_PADDING_N_)
 		return err_set(reterr, -EINVAL, "padding %u is not known", m->padding);
+	if (m->op == CUSTODY_OP_DECRYPT && s->o->decrypt_pkcs1_only && m->padding != CUSTODY_PADDING_PKCS1)
+		return err_set(reterr, -EPROTO, "only PKCS#1 v1.5 is decrypted here");
 	if (m->op == CUSTODY_OP_DECRYPT)
 		return s->o->allow_decrypt ? 0 : err_set(reterr, -EPROTO, "decryption is not allowed here");
 	if (m->op == CUSTODY_OP_SIGN_DIGEST)

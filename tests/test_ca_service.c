@@ -2,6 +2,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/rsa.h>
 #include <string.h>
 
 #include "ca/issue.h"
@@ -779,6 +782,77 @@ static void crash_finished(void)
 	CU_ASSERT(n > 0 && (size_t) n == left.tbs.len && memcmp(tbs, left.tbs.data, left.tbs.len) == 0); /* what was recorded, to the byte */
 }
 
+/* ---- the signer itself, past the service */
+
+static int key_decrypts(int padding, const struct buf *cipher)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, fx.ca_key, NULL);
+	unsigned char plain[512];
+	size_t len = sizeof(plain);
+	unsigned version = 0x0303;
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_uint(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, &version), OSSL_PARAM_construct_end() };
+	int ok = ctx && EVP_PKEY_decrypt_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, padding) == 1 &&
+		 (padding != RSA_PKCS1_WITH_TLS_PADDING || EVP_PKEY_CTX_set_params(ctx, params) == 1) &&
+		 EVP_PKEY_decrypt(ctx, plain, &len, cipher->data, cipher->len) == 1;
+
+	if (padding == RSA_PKCS1_WITH_TLS_PADDING && ok)
+		CU_ASSERT_EQUAL(len, 48);
+	return ok;
+}
+
+static int encrypted(int padding, struct buf *ret)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, fx.ca_key, NULL);
+	static const unsigned char text[48] = { 3, 3 };
+	unsigned char cipher[512];
+	size_t len = sizeof(cipher);
+
+	return ctx && EVP_PKEY_encrypt_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, padding) == 1 &&
+	       EVP_PKEY_encrypt(ctx, cipher, &len, text, sizeof(text)) == 1 && buf_set(ret, cipher, len) == 0;
+}
+
+/* What SCEP needs and no more: a key that also opens other paddings is one more thing to be asked. */
+static void signer_decrypts(void)
+{
+	static const struct { const char *why; int encrypt, decrypt, want; const char *says; } rows[] = {
+		{ "PKCS#1 v1.5", RSA_PKCS1_PADDING, RSA_PKCS1_PADDING, 1, NULL },
+		{ "OAEP", RSA_PKCS1_OAEP_PADDING, RSA_PKCS1_OAEP_PADDING, 0, "only PKCS#1 v1.5 is decrypted here" },
+		{ "a premaster secret", RSA_PKCS1_PADDING, RSA_PKCS1_WITH_TLS_PADDING, 0, "only PKCS#1 v1.5 is decrypted here" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		AUTO(buf) struct buf cipher = BUF_EMPTY;
+		const char *text = "";
+		int got;
+
+		CU_ASSERT(encrypted(rows[i].encrypt, &cipher));
+		got = key_decrypts(rows[i].decrypt, &cipher);
+		if (got == 0)
+			(void) ERR_peek_error_all(NULL, NULL, NULL, &text, NULL); /* the text is what is wanted */
+		if (got != rows[i].want || (rows[i].says && !strstr(text, rows[i].says)))
+			(void) fprintf(stderr, "%s: %d (%s)\n", rows[i].why, got, text);
+		CU_ASSERT_EQUAL(got, rows[i].want);
+		CU_ASSERT(!rows[i].says || strstr(text, rows[i].says) != NULL);
+		ERR_clear_error();
+	}
+}
+
+static void signer_signs_no_digest(void)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, fx.ca_key, NULL);
+	static const unsigned char digest[32] = { 1 };
+	unsigned char sig[512];
+	size_t len = sizeof(sig);
+	const char *text = "";
+
+	CU_ASSERT_EQUAL(EVP_PKEY_sign_init(ctx), 1);
+	CU_ASSERT_EQUAL(EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()), 1);
+	CU_ASSERT_NOT_EQUAL(EVP_PKEY_sign(ctx, sig, &len, digest, sizeof(digest)), 1);
+	(void) ERR_peek_error_all(NULL, NULL, NULL, &text, NULL); /* as above */
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "a digest alone is not signed here"));
+	ERR_clear_error();
+}
+
 static CU_TestInfo tests[] = {
 	{ "Grant=auto issues at once, and the same for the same request", enrol_auto },
 	{ "a transactionID with another CSR is another request", id_reused },
@@ -800,6 +874,8 @@ static CU_TestInfo tests[] = {
 	{ "GetCert and GetCRL", queries },
 	{ "GetCACaps, GetNextCACert and the CRL's path", statics },
 	{ "an untrusted clock signs nothing and serves the rest", untrusted },
+	{ "the signer decrypts what SCEP needs and no other padding", signer_decrypts },
+	{ "the signer signs no digest alone", signer_signs_no_digest },
 	{ "a signer that hangs is 503, and nothing is lost", signer_hangs },
 	{ "an intent that a crash left is finished as recorded", crash_finished },
 	CU_TEST_INFO_NULL,
