@@ -10,7 +10,7 @@
 #include "common/auto_ssl.h"
 #include "keystore/provider.h"
 
-enum { LABEL_BYTES = 1024 };
+enum { LABEL_BYTES = 1024, PREMASTER_BYTES = 48 };
 
 struct asym {
 	struct provider *provider;
@@ -208,18 +208,20 @@ static int decrypt(void *ctx, unsigned char *out, size_t *out_len, size_t room, 
 	struct asym *a = ctx;
 	AUTO(custody_msg) struct custody_msg m = CUSTODY_MSG_EMPTY;
 	AUTO(custody_msg) struct custody_msg reply = { .body = { .secret = true } };
-	size_t k = provider_key_bytes(a->key);
+	size_t k = provider_key_bytes(a->key), most = a->padding == RSA_PKCS1_WITH_TLS_PADDING ? PREMASTER_BYTES : k;
 	struct err e = { .code = 0 };
 	int r;
 
 	*out_len = k;
 	if (!out)
 		return 1;
+	if (room < most) /* judged before the text's length is known, which must not show */
+		return provider_fail(NULL, -EMSGSIZE);
 	r = request_fill(a, in, len, &m);
 	if (r == 0)
 		r = custody_ask(a->key->pool, &m, &reply, &e);
 	if (r == 0 && reply.body.len > room)
-		r = err_set(&e, -EINVAL, "room for %zu bytes of plaintext, it has %zu", room, reply.body.len);
+		r = err_set(&e, -EBADMSG, "the custodian's plaintext is too long");
 	if (r < 0)
 		return provider_fail(&e, r);
 	if (reply.body.len > 0)

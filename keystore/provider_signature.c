@@ -22,6 +22,7 @@ struct sig {
 	int padding; /* RSA_PKCS1_PADDING or RSA_PKCS1_PSS_PADDING */
 	int salt_len; /* bytes, or RSA_PSS_SALTLEN_* */
 	char digest[DIGEST_NAME_BYTES]; /* "" until it is known */
+	char mgf1[DIGEST_NAME_BYTES];	/* of PSS; "": the same */
 	struct buf bytes; /* digest_sign_update's */
 };
 
@@ -107,6 +108,12 @@ static int salt_set(struct sig *s, const OSSL_PARAM *p)
 	return 1;
 }
 
+/* Nobody signs with another one, and the custodian's padding knows one digest. Either may be set first. */
+static bool mgf1_fits(const struct sig *s)
+{
+	return s->verify || s->mgf1[0] == '\0' || s->digest[0] == '\0' || strcmp(s->mgf1, s->digest) == 0;
+}
+
 static int sig_set_params(void *ctx, const OSSL_PARAM params[])
 {
 	struct sig *s = ctx;
@@ -123,13 +130,9 @@ static int sig_set_params(void *ctx, const OSSL_PARAM params[])
 	if (p && !salt_set(s, p))
 		return 0;
 	p = OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_MGF1_DIGEST);
-	if (p) { /* only the same digest: nobody uses another, and the custodian's padding knows one */
-		AUTO(md) EVP_MD *md = p->data_type == OSSL_PARAM_UTF8_STRING ? EVP_MD_fetch(s->provider->libctx, p->data, NULL) : NULL;
-
-		if (!md || (s->digest[0] != '\0' && !EVP_MD_is_a(md, s->digest)))
-			return provider_fail(NULL, -ENOTSUP);
-	}
-	return 1;
+	if (p && !provider_digest_set(s->provider, p, s->mgf1))
+		return 0;
+	return mgf1_fits(s) ? 1 : provider_fail(NULL, -ENOTSUP);
 }
 
 static const OSSL_PARAM settable[] = {
@@ -159,7 +162,7 @@ static int init(struct sig *s, void *keydata, const char *digest, const OSSL_PAR
 	s->verify = verify;
 	s->padding = RSA_PKCS1_PADDING;
 	s->salt_len = RSA_PSS_SALTLEN_AUTO;
-	s->digest[0] = '\0';
+	s->digest[0] = s->mgf1[0] = '\0';
 	if (digest && *digest && !digest_set(s, digest))
 		return 0;
 	return sig_set_params(s, params);
@@ -253,6 +256,12 @@ static int digest_sign(void *ctx, unsigned char *out, size_t *out_len, size_t ro
 	return custodian_sign(ctx, CUSTODY_OP_SIGN, out, out_len, room, data, len);
 }
 
+static int pss_tell(const struct sig *s, EVP_PKEY_CTX *pctx)
+{
+	return EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, s->salt_len) == 1 &&
+	       (s->mgf1[0] == '\0' || EVP_PKEY_CTX_set_rsa_mgf1_md_name(pctx, s->mgf1, NULL) == 1);
+}
+
 static int verify(void *ctx, const unsigned char *sig, size_t sig_len, const unsigned char *digest, size_t len)
 {
 	struct sig *s = ctx;
@@ -261,7 +270,7 @@ static int verify(void *ctx, const unsigned char *sig, size_t sig_len, const uns
 
 	return pctx && md && EVP_PKEY_verify_init(pctx) == 1 && EVP_PKEY_CTX_set_signature_md(pctx, md) == 1 &&
 	       EVP_PKEY_CTX_set_rsa_padding(pctx, s->padding) == 1 &&
-	       (s->padding != RSA_PKCS1_PSS_PADDING || EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, s->salt_len) == 1) &&
+	       (s->padding != RSA_PKCS1_PSS_PADDING || pss_tell(s, pctx)) &&
 	       EVP_PKEY_verify(pctx, sig, sig_len, digest, len) == 1;
 }
 
@@ -364,7 +373,7 @@ static int sig_get_params(void *ctx, OSSL_PARAM params[])
 	if (p && !OSSL_PARAM_set_utf8_string(p, s->digest))
 		return 0;
 	p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_MGF1_DIGEST);
-	if (p && !OSSL_PARAM_set_utf8_string(p, s->digest))
+	if (p && !OSSL_PARAM_set_utf8_string(p, s->mgf1[0] != '\0' ? s->mgf1 : s->digest))
 		return 0;
 	p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN);
 	return !p || salt_get(s, p);
