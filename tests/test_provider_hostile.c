@@ -104,6 +104,7 @@ struct outcome { /* all that a caller sees */
 	unsigned long code, more; /* first error, and whether another follows */
 	char text[160];
 	size_t len;
+	unsigned failures; /* ks_failures() */
 };
 
 static struct outcome decrypt(const unsigned char *cipher, size_t len, size_t room)
@@ -111,10 +112,12 @@ static struct outcome decrypt(const unsigned char *cipher, size_t len, size_t ro
 	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
 	unsigned char plain[K];
 	struct outcome o = { .len = room };
+	unsigned before = ks_failures();
 	const char *text = "";
 
 	CU_ASSERT_TRUE(ctx && EVP_PKEY_decrypt_init(ctx) == 1 && oaep_set(ctx, &good));
 	o.ret = EVP_PKEY_decrypt(ctx, plain, &o.len, cipher, len);
+	o.failures = ks_failures() - before;
 	o.code = ERR_get_error_all(NULL, NULL, NULL, &text, NULL);
 	(void) snprintf(o.text, sizeof(o.text), "%s", o.code ? text : "");
 	o.more = ERR_get_error();
@@ -124,7 +127,7 @@ static struct outcome decrypt(const unsigned char *cipher, size_t len, size_t ro
 
 static bool same(const struct outcome *a, const struct outcome *b)
 {
-	return a->ret == b->ret && a->code == b->code && a->more == b->more && a->len == b->len && strcmp(a->text, b->text) == 0;
+	return a->ret == b->ret && a->code == b->code && a->more == b->more && a->len == b->len && a->failures == b->failures && strcmp(a->text, b->text) == 0;
 }
 
 static void check(const char *why, const struct outcome *got, const struct outcome *want)
