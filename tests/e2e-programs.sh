@@ -1,17 +1,19 @@
 #!/bin/bash
 # Unmodified programs use a key that they never see, by the PEM file that holds only its URI and by the URI itself: openssl's commands, curl, Debian's nginx
-# (whose workers are another user) and stunnel. A renewed key: who holds the old one goes on until its grace ends, then fails cleanly; a reload
-# gets the new one. In a network namespace of its own. nginx's package is unpacked, never installed: installing would start it.
+# and HAProxy (whose workers are another user) and stunnel. A renewed key: who holds the old one goes on until its grace ends, then fails cleanly; a reload
+# gets the new one. In a network namespace of its own. nginx and HAProxy are unpacked, never installed: installing would start them.
 set -u
 here=$(cd "${top_srcdir:-$(dirname "$0")/..}" && pwd)
 export top_srcdir=$here top_builddir=${top_builddir:-$here/build}
 cache=$top_builddir/e2e-programs
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 if [ -z "${IN_NAMESPACE:-}" ]; then
-	if [ ! -x "$cache/tree/usr/sbin/nginx" ]; then
+	if [ ! -e "$cache/complete" ]; then
 		rm -rf "$cache"
 		mkdir -p "$cache/tree"
-		(cd "$cache" && apt-get -qq download nginx && dpkg-deb -x nginx_*.deb tree) || { echo "nginx cannot be fetched"; exit 1; }
+		(cd "$cache" && apt-get -qq download nginx haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 &&
+			for deb in *.deb; do dpkg-deb -x "$deb" tree || exit; done) || { echo "nginx and HAProxy cannot be fetched"; exit 1; }
+		touch "$cache/complete"
 	fi
 	# shellcheck disable=SC2016  # expanded inside
 	IN_NAMESPACE=1 exec unshare --net bash -c 'ip link set lo up && exec bash "$1"' _ "$here/tests/e2e-programs.sh"
@@ -20,7 +22,7 @@ fi
 . "$here/tests/lib.sh"
 chmod 0711 "$ROOT" # nginx's workers have to reach the custodian's socket
 D=$ROOT/var/lib/keyroll/delivered/web/current W=$ROOT/web
-NAME=web.example.com NGINX_PORT=4433 STUNNEL_PORT=4434 SSERVER_PORT=4435 PLAIN_PORT=8080
+NAME=web.example.com NGINX_PORT=4433 STUNNEL_PORT=4434 SSERVER_PORT=4435 HAPROXY_PORT=4436 PLAIN_PORT=8080
 KEYS="$D/key.pem"
 mkdir -p "$W/tmp"
 chmod 0755 "$W"
@@ -147,10 +149,28 @@ start_servers() {
 		key = $D/key.pem
 		ciphers = HIGH
 	CONF
+	ln -s "$D/cert.pem" "$W/web.pem"
+	ln -s "$D/key.pem" "$W/web.pem.key"
+	cat >"$W/haproxy.cfg" <<-CONF
+		global
+			user www-data
+			group www-data
+		defaults
+			mode http
+			timeout client 10s
+			timeout connect 10s
+			timeout server 10s
+		frontend web
+			bind 127.0.0.1:$HAPROXY_PORT ssl crt $W/web.pem ciphers ALL
+			http-request return status 200 content-type text/plain string hello
+	CONF
+	supervise haproxy env LD_LIBRARY_PATH="$(dirname "$(find "$cache/tree/usr/lib" -name 'liblua5.3.so.0' | head -n 1)")" \
+		"$cache/tree/usr/sbin/haproxy" -W -db -f "$W/haproxy.cfg"
 	supervise nginx "$cache/tree/usr/sbin/nginx" -e "$W/nginx.log" -c "$W/nginx.conf"
 	supervise stunnel stunnel4 "$W/stunnel.conf"
 	supervise s_server openssl s_server -accept "127.0.0.1:$SSERVER_PORT" -cert "$D/cert.pem" -key "$(cat "$D/key.uri")" -CAfile "$D/ca.pem" -Verify 1 -verify_return_error -quiet -cipher ALL
 	until_true 15 handshake "$NGINX_PORT" || { cat "$W/nginx.log" "$W/seen"; fail "nginx does not serve"; }
+	until_true 15 handshake "$HAPROXY_PORT" || { cat "$W/seen"; fail "HAProxy does not serve"; }
 	until_true 15 handshake "$STUNNEL_PORT" || { cat "$W/seen"; fail "stunnel does not serve"; }
 	until_true 15 handshake "$SSERVER_PORT" || { cat "$W/seen"; fail "s_server does not serve"; }
 }
@@ -171,6 +191,9 @@ pass "openssl s_server and s_client, TLS 1.2 and 1.3, both with such a key"
 all_handshakes "$NGINX_PORT" nginx
 [ "$(ps -o user= --ppid "$(cat "$ROOT/pid/nginx")" | sort -u)" = www-data ] || fail "nginx's workers are not www-data"
 pass "nginx by the PEM file, its workers being another user"
+all_handshakes "$HAPROXY_PORT" HAProxy
+[ "$(ps -o user= --ppid "$(cat "$ROOT/pid/haproxy")" | sort -u)" = www-data ] || fail "HAProxy's worker is not www-data"
+pass "HAProxy by two links to the PEM files, its worker being another user"
 all_handshakes "$STUNNEL_PORT" stunnel
 pass "stunnel by the PEM file"
 curl -sS --max-time 10 --cacert "$D/ca.pem" --cert "$D/cert.pem" --key "$D/key.pem" --resolve "$NAME:$NGINX_PORT:127.0.0.1" "https://$NAME:$NGINX_PORT/" >"$W/answer" ||
@@ -180,20 +203,22 @@ pass "curl with a client certificate"
 
 # ---- a new key
 renewed() { [ "$(openssl x509 -noout -serial -in "$D/cert.pem")" != "$first" ]; }
-old_fails() { ! handshake "$NGINX_PORT"; }
-nginx_pid=$(cat "$ROOT/pid/nginx")
+old_fails() { ! handshake "$NGINX_PORT" && ! handshake "$HAPROXY_PORT"; }
+haproxy_pid=$(cat "$ROOT/pid/haproxy") nginx_pid=$(cat "$ROOT/pid/nginx")
 ctl renew web >/dev/null
 until_true 20 renewed || fail "not renewed: $(ctl show web)"
 [ "$(served "$NGINX_PORT")" = "$first" ] || fail "nginx does not go on with the key that it holds: $(cat "$W/seen")"
 pass "who holds the old key goes on with it"
 until_true 40 old_fails || fail "the old key works for ever"
 grep -q 'alert' "$W/seen" || { cat "$W/seen"; fail "no alert, but another end"; }
-[ "$(cat "$ROOT/pid/nginx")" = "$nginx_pid" ] || fail "nginx has died"
+[ "$(cat "$ROOT/pid/nginx") $(cat "$ROOT/pid/haproxy")" = "$nginx_pid $haproxy_pid" ] || fail "nginx or HAProxy has died"
 grep -qi 'keyroll\|SSL_do_handshake() failed' "$W/nginx.log" || fail "nginx's log says nothing: $(tail -n 5 "$W/nginx.log")"
 pass "when its grace has ended the old key fails cleanly: an alert, and a line in the log"
 kill -HUP "$nginx_pid"
-new_served() { [ "$(served "$NGINX_PORT")" = "$(openssl x509 -noout -serial -in "$D/cert.pem")" ]; }
-until_true 20 new_served || { cat "$W/seen"; tail "$W/nginx.log"; fail "a reload does not get the new key"; }
-[ "$(cat "$ROOT/pid/nginx")" = "$nginx_pid" ] || fail "nginx was started anew"
+kill -USR2 "$haproxy_pid"
+new_served() { [ "$(served "$1")" = "$(openssl x509 -noout -serial -in "$D/cert.pem")" ]; }
+until_true 20 new_served "$NGINX_PORT" || { cat "$W/seen"; tail "$W/nginx.log"; fail "a reload does not get the new key"; }
+until_true 20 new_served "$HAPROXY_PORT" || { cat "$W/seen"; fail "a reload of HAProxy does not get the new key"; }
+[ "$(cat "$ROOT/pid/nginx") $(cat "$ROOT/pid/haproxy")" = "$nginx_pid $haproxy_pid" ] || fail "nginx or HAProxy was started anew"
 pass "a reload gets the new one"
 echo "$PASSED passed, 0 failed"
