@@ -88,6 +88,7 @@ static void test_text(void)
 		{ "a line end", "two lines", CUSTODY_OP_LOAD, '\n', -EBADMSG },
 		{ "beyond ASCII", "umlaut", CUSTODY_OP_LOAD, 0xfc, -EBADMSG },
 		{ "in a list", "keys", CUSTODY_OP_LIST, 'k', -EBADMSG },
+		{ "in a question for a level", "keys", CUSTODY_OP_LEVEL, 'k', -EBADMSG },
 		{ "in an error's operation", "keys", CUSTODY_OP_DECRYPT, 'k', -EBADMSG },
 	};
 
