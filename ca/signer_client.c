@@ -122,30 +122,6 @@ static int child_why(pid_t pid, struct err *reterr)
 		       info.si_status);
 }
 
-/* Its socket is ours and takes connections whatever becomes of it: only an answer tells that it serves. */
-static int child_await(struct signer *s, struct err *reterr)
-{
-	static const struct custody_msg question = { .op = CUSTODY_OP_LEVEL, .protection = KS_PROTECTION_AUTO };
-	AUTO(fd) int fd = -1;
-	AUTO(fd) int end = pidfd_open(s->child.pid, 0);
-	struct pollfd p[] = { { .fd = end, .events = POLLIN }, { .events = POLLIN } };
-	int r = end < 0 ? err_set(reterr, -errno, "its end cannot be watched: %s", strerror(errno)) : custody_connect(s->socket, &fd, reterr);
-
-	if (r == 0)
-		r = custody_msg_send(fd, &question, reterr);
-	p[1].fd = fd;
-	while (r == 0) {
-		r = poll(p, 2, START_TIMEOUT_MS);
-		if (r < 0)
-			r = errno == EINTR ? 0 : err_set(reterr, -errno, "waiting for it: %s", strerror(errno));
-		else if (r == 0)
-			r = err_set(reterr, -ETIMEDOUT, "it does not serve within %d s", START_TIMEOUT_MS / 1000);
-	}
-	if (r < 0)
-		return r;
-	return p[0].revents ? child_why(s->child.pid, reterr) : 0;
-}
-
 static int own_start(struct signer *s, struct err *reterr)
 {
 	AUTO(mem) char *folder = fs_path("/run/keyroll/signer");
@@ -155,8 +131,7 @@ static int own_start(struct signer *s, struct err *reterr)
 		return err_set(reterr, -ENOMEM, "signer");
 	if ((r = fs_mkdir(folder, 0755, reterr)) < 0 || (r = socket_listen(s->socket, &s->listen_fd, reterr)) < 0)
 		return r;
-	r = child_start(s, reterr);
-	return r < 0 ? r : child_await(s, reterr);
+	return child_start(s, reterr);
 }
 
 /* ---- one that others started ---- */
@@ -201,6 +176,35 @@ static int reach(struct signer *s, struct err *reterr)
 	return r == -ENOENT || r == -ECONNREFUSED ? own_start(s, reterr) : r;
 }
 
+/* A connection says nothing: the socket is ours, or the service manager's, and takes connections whatever becomes of the signer. Only an answer
+ * tells that it serves. */
+static int serving_await(const struct signer *s, struct err *reterr)
+{
+	static const struct custody_msg question = { .op = CUSTODY_OP_LEVEL, .protection = KS_PROTECTION_AUTO };
+	AUTO(custody_msg) struct custody_msg answer = CUSTODY_MSG_EMPTY;
+	AUTO(fd) int fd = -1;
+	AUTO(fd) int end = s->child.pid > 0 ? pidfd_open(s->child.pid, 0) : -1;
+	struct pollfd p[] = { { .fd = end, .events = POLLIN }, { .events = POLLIN } }; /* poll passes over -1 */
+	int r = custody_connect(s->socket, &fd, reterr);
+
+	if (r == 0)
+		r = custody_msg_send(fd, &question, reterr);
+	p[1].fd = fd;
+	while (r == 0) {
+		r = poll(p, 2, START_TIMEOUT_MS);
+		if (r < 0)
+			r = errno == EINTR ? 0 : err_set(reterr, -errno, "waiting for it: %s", strerror(errno));
+		else if (r == 0)
+			r = err_set(reterr, -ETIMEDOUT, "it does not serve within %d s", START_TIMEOUT_MS / 1000);
+	}
+	if (r < 0)
+		return r;
+	if (p[0].revents)
+		return child_why(s->child.pid, reterr);
+	r = custody_msg_recv(fd, &answer, NULL);
+	return r < 0 ? err_set(reterr, r, "it ended before it served. Do: journalctl -u keyroll-signer@%s", s->name) : 0;
+}
+
 int signer_new(sd_event *event, const char *name, bool verbose, struct signer **ret, struct err *reterr)
 {
 	AUTO(signer) struct signer *s = calloc(1, sizeof(*s));
@@ -217,6 +221,8 @@ int signer_new(sd_event *event, const char *name, bool verbose, struct signer **
 	if (!s->name || !s->socket)
 		return err_set(reterr, -ENOMEM, "signer");
 	r = reach(s, reterr);
+	if (r == 0)
+		r = serving_await(s, reterr);
 	if (r == 0)
 		r = ks_open(s->socket, &s->ks, reterr);
 	if (r < 0)

@@ -61,6 +61,18 @@ run_to_end named-cad "$BIN/keyroll-cad" --root="$ROOT" LEVELCA
 [ $? = 1 ] || fail "keyroll-cad ends otherwise"
 grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-cad.log" && grep -q 'keyroll-signer: it ended with status 1' "$ROOT/log/named-cad.log" || fail "keyroll-cad is not clear"
 sed -i '/^Protection=/d' "$ROOT/etc/keyroll/ca/LEVELCA.conf"
+# a signer of the service manager: the one socket is listened on whatever becomes of the other end
+python3 - "$ROOT/run/keyroll/signer/LEVELCA.sock" <<-'PYTHON' &
+	import socket, sys
+	s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+	s.bind(sys.argv[1])
+	s.listen()
+	both = s.accept(), s.accept()
+PYTHON
+until_true 20 test -S "$ROOT/run/keyroll/signer/LEVELCA.sock"
+run_to_end lost-cad "$BIN/keyroll-cad" --root="$ROOT" LEVELCA
+[ $? = 1 ] || fail "keyroll-cad ends otherwise"
+grep -q 'keyroll-signer: it ended before it served. Do: journalctl -u keyroll-signer@LEVELCA' "$ROOT/log/lost-cad.log" || fail "keyroll-cad is not clear about another's signer"
 run_ca LEVELCA
 pass "keyroll-cad does not start either; without the line its CA serves as before"
 
