@@ -123,10 +123,13 @@ static void on_timers(void *userdata, struct ctl_call *call, json_t *params)
 		ctl_reply(call, json_pack("{sO}", "timers", list));
 }
 
-static void error_add(json_t *errors, const char *text)
+/* Out of memory: a line less. */
+static void errors_add(json_t *errors, const struct trustpoint *tp)
 {
-	if (text[0])
-		(void) json_array_append_new(errors, json_string(text)); /* out of memory: one line less */
+	if (tp->config_error[0])
+		(void) json_array_append_new(errors, json_string(tp->config_error)); /* names the file */
+	if (tp->level.refused[0])
+		(void) json_array_append_new(errors, json_sprintf("%s: %s", tp->name, tp->level.refused));
 }
 
 static void on_reload(void *userdata, struct ctl_call *call, json_t *params)
@@ -137,10 +140,8 @@ static void on_reload(void *userdata, struct ctl_call *call, json_t *params)
 
 	(void) params;
 	(void) agent_reload(a); /* each refusal is in the list below */
-	for (i = 0; i < a->n; i++) {
-		error_add(errors, a->tps[i]->config_error);
-		error_add(errors, a->tps[i]->level.refused);
-	}
+	for (i = 0; i < a->n; i++)
+		errors_add(errors, a->tps[i]);
 	ctl_reply(call, json_pack("{sI sO}", "trustpoints", (json_int_t) a->n, "errors", errors));
 }
 

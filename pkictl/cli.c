@@ -30,6 +30,7 @@ static const struct verb {
 	  "fetch the CA certificate, compare its fingerprint, trust it" },
 	{ "", "enroll", 1, 1, TAKES_CHALLENGE, verb_enroll, "NAME [--challenge-file=FILE]", "ask the CA for a certificate" },
 	{ "", "renew", 1, MANY, 0, verb_renew, "NAME...", "renew now, before the timer" },
+	{ "", "reload", 0, 0, 0, verb_reload, "", "read the trustpoints' files again; tells what is wrong with them" },
 	{ "ca", "init", 1, 1, 0, verb_ca_init, "NAME", "make a CA's key and certificate; prints its fingerprint" },
 	{ "ca", "status", 0, 0, TAKES_CA, verb_ca_status, "", "the CA, its rollover and its timers" },
 	{ "ca", "requests", 0, 0, TAKES_CA | TAKES_ALL, verb_ca_requests, "[--all]", "pending requests, or all that are stored" },

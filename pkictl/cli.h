@@ -77,6 +77,7 @@ enum cli_exit verb_timers(const struct cli *c);
 enum cli_exit verb_authenticate(const struct cli *c);
 enum cli_exit verb_enroll(const struct cli *c);
 enum cli_exit verb_renew(const struct cli *c);
+enum cli_exit verb_reload(const struct cli *c);
 enum cli_exit verb_ca_init(const struct cli *c);
 enum cli_exit verb_ca_status(const struct cli *c);
 enum cli_exit verb_ca_requests(const struct cli *c);

@@ -27,7 +27,7 @@ offers() { # WANTED WORD...: the last word is the one being typed
 	fi
 }
 
-offers 'status list show timers authenticate enroll renew ca' ''
+offers 'status list show timers authenticate enroll renew reload ca' ''
 offers 'status show' s
 offers 'requests reject rollover' ca r
 offers '' nonsense-

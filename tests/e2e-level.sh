@@ -77,7 +77,6 @@ run_ca LEVELCA
 pass "keyroll-cad does not start either; without the line its CA serves as before"
 
 # ---- trustpoints. Their custodian comes after the agent, and a switch makes it look like one that has the level.
-hup() { kill -HUP "$(cat "$ROOT/pid/keyrolld")"; }
 says() { fact "$1" "$TP.alarm" | grep -q "$WHY"; }
 silent() { fact "$1" "$TP.alarm == null" >/dev/null; }
 held() { fact "$1" "$TP.status == \"held\" and $TP.hold == \"protection\""; }
@@ -119,7 +118,7 @@ has_key other && ! has_key named || fail "a key was made: $(ls "$ROOT/var/lib/ke
 pass "no key, no request, one alarm"
 
 trustpoint_file named '[Key]' Protection=keyring
-hup
+ctl reload >/dev/null || fail "reload: $(ctl reload)"
 until_true 30 is_enrolled named || fail "not enrolled at the level that its file names now: $(ctl show named --json)"
 silent named || fail "the alarm stays"
 [ "$(fact named "$TP.protection")" = keyring ] || fail "not at level keyring"
@@ -128,7 +127,9 @@ pass "a file that names another level: it goes on"
 # ---- with a certificate
 first=$(serial other) key=$(uri other)
 trustpoint_file other '[Key]' Protection=kernel
-hup
+ctl reload >"$ROOT/reload.out"
+[ $? = 4 ] || fail "reload does not call it critical"
+grep -q "Error: *other: $WHY" "$ROOT/reload.out" || fail "reload does not tell the alarm: $(cat "$ROOT/reload.out")"
 until_true 20 says other || fail "no alarm for a trustpoint with a certificate"
 is_enrolled other || fail "the certificate does not count any more: $(ctl show other)"
 ! ctl renew other 2>"$ROOT/renew.out" || fail "renewed below the named level"
@@ -142,7 +143,7 @@ agent=$(cat "$ROOT/pid/keyrolld")
 pass "a certificate whose file names kernel afterwards: an alarm, certificate and key go on working"
 
 trustpoint_file late '[Key]' Protection=kernel '[AutoEnroll]' RetryPeriod=10min # no retry of its own comes in time
-hup
+ctl reload >/dev/null
 until_true 30 held late || fail "not held: $(ctl show late --json)"
 touch "$ROOT/has-kernel"
 until_true 30 is_enrolled late || fail "does not go on although the level is to be had: $(ctl show late --json)"
@@ -153,8 +154,8 @@ pass "the level is to be had: it goes on by itself"
 
 first=$(serial late) key=$(uri late)
 trustpoint_file late '[Key]' Protection=keyring '[AutoEnroll]' Regenerate=no
-hup
-until_true 20 ctl renew late || fail "renew: $(ctl renew late 2>&1)"
+ctl reload >/dev/null || fail "reload: $(ctl reload)"
+ctl renew late >/dev/null || fail "renew: $(ctl renew late 2>&1)"
 until_true 30 renewed late || fail "not renewed: $(ctl show late)"
 [ "$(uri late)" != "$key" ] || fail "a key of another level than the file names was kept"
 pass "Regenerate=no keeps no key of another level"

@@ -68,6 +68,7 @@ METHOD(FetchCA)
 METHOD(Authenticate)
 METHOD(Enroll)
 METHOD(Renew)
+METHOD(Reload)
 METHOD(Requests)
 METHOD(Grant)
 METHOD(Reject)
@@ -76,7 +77,7 @@ METHOD(Rollover)
 #define AGENT(name, changes) { "org.keyroll.agent." #name, changes, on_##name }
 #define CA(name, changes) { "org.keyroll.ca." #name, changes, on_##name }
 static const struct ctl_method agent_methods[] = { AGENT(Status, false), AGENT(Timers, false), AGENT(FetchCA, true), AGENT(Authenticate, true),
-						   AGENT(Enroll, true),	 AGENT(Renew, true),   { NULL, false, NULL } };
+						   AGENT(Enroll, true),	 AGENT(Renew, true),   AGENT(Reload, true), { NULL, false, NULL } };
 static const struct ctl_method ca_methods[] = { CA(Status, false), CA(Requests, false), CA(Grant, true),	 CA(Reject, true),
 						CA(List, false),   CA(Rollover, true),	{ NULL, false, NULL } };
 

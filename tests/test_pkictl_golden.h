@@ -51,6 +51,15 @@ static const struct script waiting[] = {
 	  NULL },
 	{ NULL, NULL, NULL }
 };
+#define ALARM "Protection=kernel is not to be had here: the kernel has no PKCS#8 parser. Do: modprobe pkcs8_key_parser"
+static const struct script alarmed[] = { { "Status",
+					   STATUS("{\"name\":\"a\",\"status\":\"held\",\"hold\":\"protection\",\"operation\":\"enroll\",\"stage\":\"begin\",\"alarm\":\"" ALARM
+						  "\"},{\"name\":\"b\",\"status\":\"enrolled\",\"operation\":\"none\",\"alarm\":\"" ALARM "\"}",
+						  "trusted"),
+					   NULL },
+					 { "Reload", "{\"trustpoints\":2,\"errors\":[\"a: " ALARM "\\u001b\"]}", NULL },
+					 { NULL, NULL, NULL } };
+static const struct script reloading[] = { { "Reload", "{\"trustpoints\":2,\"errors\":[]}", NULL }, { NULL, NULL, NULL } };
 static const struct script empty[] = { { "Status", STATUS("", "trusted"), NULL }, { "Timers", "{\"timers\":[]}", NULL }, { NULL, NULL, NULL } };
 static const struct script old_daemon[] = { { "Status", "{}", NULL }, { NULL, NULL, NULL } };
 static const struct script refusing[] = { { "Status", NULL, "NoSuchTrustpoint" },    { "Enroll", NULL, "ClockNotTrusted" },
@@ -181,6 +190,36 @@ static const struct golden goldens[] = {
 	  "c: the CA rejected the request: ask its operator, then: pkictl enroll c\n"
 	  "d: configuration: d.conf:2: bad\n",
 	  "", "Status {}\n" },
+	{ "status", alarmed, 4,
+	  "TRUSTPOINT  STATUS    SUBJECT  EXPIRES  LEFT  NEXT  KEY\n"
+	  "a           held      -        -        -     -     -\n"
+	  "b           enrolled  -        -        -     -     -\n"
+	  "a: alarm: " ALARM "\n"
+	  "b: alarm: " ALARM "\n",
+	  "", "Status {}\n" },
+	{ "show a*", alarmed, 0,
+	  "Trustpoint\n"
+	  "  Name:              a\n"
+	  "  Status:            held\n"
+	  "  Alarm:             " ALARM "\n"
+	  "  Operation:         enroll\n"
+	  "  Stage:             begin\n"
+	  "  Waits for:         protection\n",
+	  "", "Status {}\n" },
+	{ "reload", reloading, 0,
+	  "  Trustpoints:       2\n",
+	  "", "Reload {}\n" },
+	{ "reload", alarmed, 4,
+	  "  Trustpoints:       2\n"
+	  "  Error:             a: " ALARM "?\n",
+	  "", "Reload {}\n" },
+	{ "reload --json=short", alarmed, 4,
+	  "{\"trustpoints\":2,\"errors\":[\"a: " ALARM "\\u001B\"]}\n",
+	  "", "Reload {}\n" },
+	{ "reload a", reloading, 2,
+	  "",
+	  "pkictl: usage: pkictl reload\n"
+	  "Do: pkictl --help\n", "" },
 	{ "show eap", eap_only, 0,
 	  "Trustpoint\n"
 	  "  Name:              eap\n"

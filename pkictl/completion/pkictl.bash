@@ -21,7 +21,7 @@ _pkictl_requests() {
 _pkictl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local common='--json --json=short --json=pretty --no-legend --no-pager --root= --help --version'
-	local verbs='status list show timers authenticate enroll renew ca'
+	local verbs='status list show timers authenticate enroll renew reload ca'
 	local ca_verbs='init status requests grant reject list rollover'
 	local i=1 word equals='' verb='' sub='' root='' options=$common
 	local -a ask=(pkictl)
