@@ -78,5 +78,7 @@ const char *advice_level(const struct backend_levels *levels, enum ks_protection
 	const char *wants = wanted == KS_PROTECTION_KERNEL ? kernel_wants(levels->why_not[wanted].code) : "";
 	const char *colon = strstr(wants, ": "); /* behind the level's name */
 
+	if (wanted == KS_PROTECTION_TOKEN)
+		return levels->why_not[wanted].code == -ENOTSUP ? "set [Token] Provider=, keyroll-keyd(8)" : "see that the device is there and may be opened by this user";
 	return colon ? colon + 2 : "name another level, or auto";
 }

@@ -118,16 +118,6 @@ int backend_probe(const char *probe_path, struct backend_levels *ret, struct err
 	return 0;
 }
 
-void backend_probe_device(struct backend_levels *l)
-{
-	struct err *why = &l->why_not[KS_PROTECTION_TOKEN];
-
-	if (why->code != 0) {
-		why->code = 0;
-		why->code = backend_token.probe(NULL, NULL, why);
-	}
-}
-
 static int raw_sign(const struct backend *b, const struct backend_key *key, const struct backend_digest *d, uint8_t *out, size_t k, struct err *reterr)
 {
 	uint8_t salt[PAD_K_MAX], em[PAD_K_MAX];

@@ -66,8 +66,6 @@ struct backend_levels { /* what the probes found at start */
 /* Tries each level with one throw-away key of 2048 bits, which is kept in probe_path (making one takes a slow router seconds). A level that is not
  * to be had is no error. -ENOMEM, or why the file cannot be written. */
 int backend_probe(const char *probe_path, struct backend_levels *ret, struct err *reterr) CHECKED;
-/* A device that was not there may have come: tries it again if so. */
-void backend_probe_device(struct backend_levels *l);
 /* The level named, or the best under AUTO. -ENOTSUP with the reason. */
 int backend_choose(const struct backend_levels *l, enum ks_protection wanted, const struct backend **ret, struct err *reterr) CHECKED;
 const struct backend *backend_get(enum ks_protection p); /* NULL: not built */

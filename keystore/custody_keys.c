@@ -129,7 +129,7 @@ int keys_list(struct server *s, struct client *c, const struct custody_msg *m)
 	return 1;
 }
 
-/* What was refused at start is tried again: a module may have been loaded since. Only for those who may make keys, since trying costs something. */
+/* Only for those who may make keys, since trying costs something. */
 int keys_level(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr)
 {
 	const struct backend *b;
@@ -138,7 +138,7 @@ int keys_level(struct server *s, const struct client *c, const struct custody_ms
 		return err_set(reterr, -EACCES, "user %u may not make keys", (unsigned) c->peer.uid);
 	if (m->protection >= KS_PROTECTION_N_)
 		return err_set(reterr, -EINVAL, "protection %u is not known", m->protection);
-	if (m->protection == KS_PROTECTION_AUTO || backend_choose(&s->vault->levels, (enum ks_protection) m->protection, &b, NULL) == 0)
+	if (m->protection == KS_PROTECTION_AUTO)
 		return 0;
-	return level_probe(s->vault->dir, (enum ks_protection) m->protection, &s->vault->levels, reterr);
+	return level_find(s->vault->dir, (enum ks_protection) m->protection, &s->vault->levels, &b, reterr);
 }

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "keystore/custody_server_internal.h"
 #include "keystore/keygen.h"
+#include "keystore/level.h"
 
 enum { MAKING_MAX = 16, MAKING_SEC = 120 };
 
@@ -233,14 +234,11 @@ static int making_fill(struct making *g, const struct client *c, const struct cu
 		r = custody_names_parse(&m->body, &pos, &g->key->users, reterr);
 	if (r == 0)
 		r = custody_names_parse(&m->body, &pos, &g->key->groups, reterr);
-	if (r == 0 && m->protection == KS_PROTECTION_TOKEN)
-		backend_probe_device(&g->server->vault->levels);
-	if (r == 0)
-		r = m->protection == KS_PROTECTION_AUTO ? 0 : backend_choose(&g->server->vault->levels, (enum ks_protection) m->protection, &g->backend, reterr);
+	g->backend = g->server->vault->backend; /* under AUTO */
+	if (r == 0 && m->protection != KS_PROTECTION_AUTO)
+		r = level_find(g->server->vault->dir, (enum ks_protection) m->protection, &g->server->vault->levels, &g->backend, reterr);
 	if (r < 0)
 		return r;
-	if (m->protection == KS_PROTECTION_AUTO)
-		g->backend = g->server->vault->backend;
 	if (m->text[0] && !g->backend->device)
 		return err_set(reterr, -EINVAL, "TokenURI= is for Protection=token, not %s", ks_protection_name(g->backend->protection));
 	g->bits = (int) m->number;

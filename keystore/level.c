@@ -24,3 +24,13 @@ int level_probe(const char *state_dir, enum ks_protection wanted, struct backend
 	r = backend_choose(ret, wanted, &b, &why);
 	return r < 0 ? err_set(reterr, r, "%s. Do: %s", why.text, advice_level(ret, wanted)) : 0;
 }
+
+int level_find(const char *state_dir, enum ks_protection wanted, struct backend_levels *levels, const struct backend **ret, struct err *reterr)
+{
+	int r = backend_choose(levels, wanted, ret, NULL);
+
+	if (r == 0 && !(*ret)->device)
+		return 0;
+	r = level_probe(state_dir, wanted, levels, reterr);
+	return r < 0 ? r : backend_choose(levels, wanted, ret, reterr);
+}

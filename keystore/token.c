@@ -99,7 +99,8 @@ int token_ready(struct err *reterr)
 {
 	int r;
 
-	(void) pthread_mutex_lock(&token.lock);
+	if (pthread_mutex_trylock(&token.lock) == EBUSY)
+		return 0; /* it is at work, for up to a minute */
 	r = device_open(reterr);
 	(void) pthread_mutex_unlock(&token.lock);
 	return r;
