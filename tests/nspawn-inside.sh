@@ -2,41 +2,14 @@
 # Runs as root under a real systemd with Keyroll installed (tests/nspawn.sh starts it): a CA and a trustpoint by way of the units, and that
 # restarts lose neither key nor certificate.
 set -u
-export LC_ALL=C
-dir=/var/lib/keyroll/delivered/Test-CA/current
-
-fail() {
-	echo "FAIL: $*"
-	systemctl --no-pager --no-legend list-units 'keyroll*'
-	exit 1
-}
+# shellcheck source=tests/installed.sh
+. "${BASH_SOURCE[0]%/*}/installed.sh"
+dir=$(delivered Test-CA)
 ok() { echo "ok: $*"; }
-
-# until_true SECONDS COMMAND...
-until_true() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		read -rt 0.2 <> <(:)
-	done
-	return 0 # not the status of the last pause
-}
 
 is_active() { [ "$(systemctl is-active "$1")" = active ]; }
 restarts() { systemctl show -p NRestarts --value "$1"; }
 serial() { openssl x509 -noout -serial -in "$dir/cert.pem"; }
-
-# The delivered certificate's own key signs for a user, asked by its URI, and the certificate verifies what it signed.
-key_works_for() {
-	local uri
-
-	uri=$(cat "$dir/key.uri") || return 1
-	openssl x509 -in "$dir/cert.pem" -noout -pubkey >/tmp/pub.pem || return 1
-	setpriv --reuid="$1" --regid=nogroup --clear-groups openssl dgst -provider keyroll -provider default -sha256 -sign "$uri" /etc/os-release \
-		>/tmp/signature && openssl dgst -sha256 -verify /tmp/pub.pem -signature /tmp/signature /etc/os-release
-}
-key_works() { key_works_for daemon; }
 
 mkdir -p /etc/keyroll/ca /etc/keyroll/trustpoints
 cat >/etc/keyroll/keyrolld.conf <<'CONF'
@@ -102,9 +75,9 @@ pending() { pkictl ca requests --no-legend | grep -q router.example; }
 until_true 30 pending || fail "no request is pending"
 pkictl ca grant --all || fail "grant"
 until_true 60 test -s "$dir/cert.pem" || fail "no certificate was delivered"
-until_true 20 key_works || { key_works; fail "the key does not sign"; }
+until_true 20 key_works Test-CA || { key_works Test-CA; fail "the key does not sign"; }
 ok "a trustpoint is enrolled, its key signs by keyroll:// for the user that is named"
-key_works_for nobody 2>/dev/null && fail "the key signs for somebody who is not named"
+key_works Test-CA nobody 2>/dev/null && fail "the key signs for somebody who is not named"
 ok "and for nobody else"
 until_true 20 test -e /run/consumer-reloaded || fail "the consumer was not reloaded"
 ok "the agent has the consumer's unit reloaded"
@@ -114,13 +87,13 @@ for unit in keyroll-keyd keyrolld keyroll-signer@TESTCA keyroll-ca@TESTCA; do
 	systemctl restart "$unit.service" || fail "restart of $unit"
 	is_active "$unit.service" || fail "$unit is not active after its restart"
 	[ "$(restarts "$unit.service")" = 0 ] || fail "$unit crashed: $(restarts "$unit.service") restarts"
-	until_true 20 key_works || fail "the key is gone after the restart of $unit"
+	until_true 20 key_works Test-CA || fail "the key is gone after the restart of $unit"
 	[ "$(serial)" = "$first" ] || fail "the certificate changed by the restart of $unit"
 	until_true 20 pkictl ca status || fail "the CA does not answer after the restart of $unit"
 done
 ok "every service was restarted; key and certificate are still there"
 
-useradd -M -G keyroll reader && useradd -M -G keyroll-admin changer || fail "users"
+{ useradd -M -G keyroll reader && useradd -M -G keyroll-admin changer; } || fail "users"
 as() { setpriv --reuid="$1" --regid="$(id -g "$1")" --init-groups "${@:2}"; }
 as nobody pkictl list >/tmp/refused 2>&1 && fail "a stranger may ask"
 grep -q 'may not ask' /tmp/refused || { cat /tmp/refused; fail "a stranger is refused for another reason"; }
@@ -136,7 +109,7 @@ ok "strangers may ask nothing, group keyroll may ask and change nothing"
 as changer pkictl renew Test-CA || fail "renew by group keyroll-admin"
 renewed() { [ "$(serial)" != "$first" ]; }
 until_true 60 renewed || fail "no renewed certificate"
-until_true 20 key_works || fail "the renewed key does not sign"
+until_true 20 key_works Test-CA || fail "the renewed key does not sign"
 ok "a renewal with a new key, after all restarts"
 
 ! grep -rlE -- '-----BEGIN (RSA |ENCRYPTED )?PRIVATE KEY' /var/lib/keyroll/delivered || fail "a private key was delivered as a file"
@@ -145,6 +118,7 @@ sealed=$(find /var/lib/keyroll/keyd /var/lib/keyroll/signer -type f -exec openss
 [ "$(stat -c '%U %a' /var/lib/keyroll/keyd)" = "keyroll-keyd 700" ] || fail "the custodian's folder is open"
 [ "$(stat -c '%U %a' /var/lib/keyroll/signer/TESTCA)" = "keyroll-signer 700" ] || fail "the signer's folder is open"
 [ -s /etc/credstore.encrypted/keyroll-keyd ] || fail "no sealed secret"
+[ "$(pkictl show Test-CA --json=short | jq -r '(.trustpoints[0] // .).at_rest')" = host ] || fail "without a TPM, the keys are not sealed by the host's key"
 ok "keys lie sealed, each with its own user"
 
 journalctl -x --no-pager PKI_EVENT=CERT_INSTALL | grep -q 'was verified, stored and delivered' || fail "the journal has no CERT_INSTALL with its explanation"

@@ -45,7 +45,7 @@ fi
 mkdir "$work/share"
 cp -a "$base" "$work/root"
 make -s -C "$build" install DESTDIR="$work/root" >"$work/install.log" 2>&1 || { tail -n 20 "$work/install.log"; exit 1; }
-cp "$src/tests/nspawn-inside.sh" "$work/share/"
+cp "$src"/tests/{installed,nspawn-inside}.sh "$work/share/"
 systemd-sysusers --root="$work/root"
 
 mkdir -p "$work/root/etc/systemd/system"

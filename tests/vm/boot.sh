@@ -2,7 +2,7 @@
 # boot.sh KERNEL-TREE ROOT.img STATE.img [TPM-FOLDER]: boots the guest under emulation and lets it run the phases that its state disk lists, through as
 # many reboots as they ask for. Status: that of the first phase that failed, 0 when all of them ended well, 124 over LIMIT_SEC, 125 when the guest died.
 # A guest that dies before its first phase began is started once more; a phase that began never runs twice.
-# TPM-FOLDER: the state of a software TPM 2.0, which outlives the guest.
+# TPM-FOLDER: the state of a software TPM 2.0, which outlives the guest. What seals the keys then, tpm2 or host, the phases find in AT_REST.
 set -u
 export LC_ALL=C
 src=$(realpath "${top_srcdir:-.}")
@@ -37,6 +37,7 @@ make_initrd() {
 
 start_tpm() {
 	mkdir -p "$tpm"
+	rm -f "$work/tpm.sock"
 	swtpm socket --tpm2 --tpmstate dir="$tpm" --ctrl type=unixio,path="$work/tpm.sock" --flags startup-clear >"$work/tpm.log" 2>&1 &
 	tpm_pid=$!
 	for _ in {1..100}; do
@@ -50,11 +51,12 @@ start_tpm() {
 
 # Once, from power on to power off.
 run_guest() {
-	local devices=() status
+	local devices=() at_rest=host status
 
 	tpm_pid=
 	if [ -n "$tpm" ]; then
 		start_tpm || return 125
+		at_rest=tpm2
 		devices=(-chardev "socket,id=tpm,path=$work/tpm.sock" -tpmdev "emulator,id=tpm0,chardev=tpm" -device "tpm-tis,tpmdev=tpm0")
 	fi
 	: >"$work/marks"
@@ -62,7 +64,7 @@ run_guest() {
 		-serial file:"$work/console" -serial stdio -serial file:"$work/marks" -device virtio-rng-pci \
 		-drive file="$root",if=virtio,format=raw,readonly=on -drive file="$state",if=virtio,format=raw,cache=unsafe "${devices[@]}" \
 		-kernel "$(find "$kernel" -name 'vmlinuz*' -type f | head -n 1)" -initrd "$work/initrd" \
-		-append "console=ttyS0 quiet panic=1 net.ifnames=0 systemd.unit=keyroll-vm.target systemd.show_status=0" </dev/null | tr -d '\r'
+		-append "console=ttyS0 quiet panic=1 net.ifnames=0 systemd.unit=keyroll-vm.target systemd.show_status=0 systemd.setenv=AT_REST=$at_rest" </dev/null | tr -d '\r'
 	status=${PIPESTATUS[0]}
 	[ -z "$tpm_pid" ] || kill "$tpm_pid" 2>/dev/null
 	return "$status"

@@ -11,7 +11,7 @@ cat >/etc/keyroll/ca/TESTCA.conf <<'CONF'
 IssuerName=CN=Test CA,O=Example
 Grant=manual
 GrantRenewals=yes
-CACertificateLifetime=730d
+CACertificateLifetime=400d
 CertificateLifetime=365d
 AutoRollover=90d
 KeySize=2048
@@ -25,8 +25,8 @@ systemctl start keyroll-signer@TESTCA.socket || fail "the signer's socket"
 pkictl ca init TESTCA >"$work/init.out" 2>&1 || { cat "$work/init.out"; fail "pkictl ca init"; }
 pin=$(sed -n 's/^CAFingerprint=//p' "$work/init.out")
 systemctl enable --now keyroll-ca@TESTCA.service || fail "the CA does not start"
-until_true 60 pkictl ca status || fail "the CA does not answer"
-[ "$(pkictl ca status --json=short | jq -r .protection)" = kernel ] || fail "the CA's key is not in the kernel"
+until_true 60 ca_answers || fail "the CA does not answer"
+[ "$(ca_fact .protection)" = kernel ] || fail "the CA's key is not in the kernel"
 ok "a CA whose key is in the kernel"
 
 trustpoint() { # NAME LABEL PROTECTION
@@ -52,19 +52,17 @@ trustpoint() { # NAME LABEL PROTECTION
 	until_true 120 test -s "/var/lib/keyroll/delivered/$1/current/cert.pem" || fail "$1 has no certificate"
 }
 trustpoint Test-CA router kernel
-until_true 30 key_works || { key_works; fail "the key does not sign"; }
-[ "$(pkictl show Test-CA --json=short | jq -r '(.trustpoints[0] // .).protection')" = kernel ] || fail "the router's key is not in the kernel"
+until_true 30 key_works Test-CA || { key_works Test-CA; fail "the key does not sign"; }
+[ "$(fact Test-CA .protection)" = kernel ] || fail "the router's key is not in the kernel"
+at_rest_is "$AT_REST" || fail "the keys at rest are not sealed by: $AT_REST"
 journalctl -x --no-pager PKI_EVENT=CERT_INSTALL | grep -q 'was verified, stored and delivered' || fail "the journal has no CERT_INSTALL with its explanation"
 journalctl -x --no-pager PKI_EVENT=CS_CERT_ISSUED | grep -q 'issued a certificate' || fail "the journal has no CS_CERT_ISSUED with its explanation"
-ok "a trustpoint is pending, granted, enrolled; its key is in the kernel and signs"
+ok "a trustpoint is pending, granted, enrolled; its key is in the kernel, sealed by $AT_REST, and signs"
 
 fetch=$(pgrep -x keyroll-fetch) || fail "keyroll-fetch is gone already"
-setpriv --reuid=daemon --regid=nogroup --clear-groups openssl s_server -provider keyroll -provider default -tls1_3 -accept 127.0.0.1:4433 -quiet \
-	-cert "$dir/cert.pem" -key "$(cat "$dir/key.uri")" </dev/null >"$work/s_server.out" 2>&1 &
-server=$!
-trap 'kill "$server" 2>/dev/null' EXIT
-handshake() { openssl s_client -connect 127.0.0.1:4433 -tls1_3 -CAfile "$dir/ca.pem" -verify_return_error -brief </dev/null >"$work/s_client.out" 2>&1; }
-until_true 30 handshake || { cat "$work"/s_*.out; fail "no TLS 1.3 handshake"; }
+tls_server_start
+trap tls_server_stop EXIT
+until_true 30 tls_handshake || { cat "$work"/s_*.out; fail "no TLS 1.3 handshake"; }
 grep -q 'Protocol version: TLSv1.3' "$work/s_client.out" || fail "another TLS than 1.3"
 ok "s_server and s_client speak TLS 1.3 with the key"
 
@@ -78,10 +76,10 @@ scan router "$control"
 [ $? = 1 ] || fail "the scan does not find what was planted"
 exec 7>&-
 wait "$control"
-no_primes "$server" "$fetch"
+no_primes "$tls_server" "$fetch"
 ok "no prime in the memory of any program, nor in cores of custodian and signer; the planted one is found"
 systemctl restart keyroll-keyd.service keyroll-signer@TESTCA.service || fail "restart of custodian and signer"
-until_true 60 key_works || fail "the key does not sign after the custodian's restart"
+until_true 60 key_works Test-CA || fail "the key does not sign after the custodian's restart"
 no_primes
 ok "nor after their restart"
 

@@ -1,44 +1,55 @@
 # shellcheck shell=bash
 # What the phases that use the installed units share. Sourced.
-export LC_ALL=C
 here=${BASH_SOURCE[0]%/*}
 work=/var/lib/keyroll-vm/work
-dir=/var/lib/keyroll/delivered/Test-CA/current
+INSTALLED_WORK=$work
+# shellcheck source=tests/installed.sh
+. "$here/installed.sh"
+dir=$(delivered Test-CA)
 
-fail() {
-	echo "FAIL: $*"
-	systemctl --no-pager --no-legend list-units 'keyroll*'
-	exit 1
-}
 ok() { echo "ok: $* ($(cut -d ' ' -f 1 /proc/uptime) s)"; }
-
-# until_true SECONDS COMMAND...
-until_true() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		read -rt 0.2 <> <(:)
-	done
-	return 0 # not the status of the last pause
-}
-
 main_pid() { systemctl show -p MainPID --value "$1"; }
 spki_of() { openssl x509 -in "$1" -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | cut -d ' ' -f 1; }
 
-# The delivered certificate's key signs, asked by its URI, and the certificate verifies what it signed.
-key_works() {
-	openssl x509 -in "$dir/cert.pem" -noout -pubkey >"$work/pub.pem" &&
-		setpriv --reuid=daemon --regid=nogroup --clear-groups openssl dgst -provider keyroll -provider default -sha256 \
-			-sign "$(cat "$dir/key.uri")" /etc/os-release >"$work/signature" &&
-		openssl dgst -sha256 -verify "$work/pub.pem" -signature "$work/signature" /etc/os-release
+# fact TRUSTPOINT JQ-FILTER, ca_fact JQ-FILTER: what pkictl says; its own status tells how near an end is, and does not matter here.
+fact() { pkictl show "$1" --json=short | jq -er "(.trustpoints[0] // .) | $2"; }
+ca_fact() { pkictl ca status --json=short | jq -er "$1"; }
+ca_answers() { ca_fact '.status == "enabled"'; }
+
+# What seals the keys on disk, as this machine began it: custodian and signer said it at their start in this boot, and it is shown.
+at_rest_is() { # WORD
+	local unit
+
+	for unit in keyroll-keyd keyroll-signer@TESTCA; do
+		journalctl -b -q -o cat --no-pager -u "$unit.service" PKI_AT_REST="$1" | grep -q . || return 1
+	done
+	[ "$(fact Test-CA .at_rest) $(ca_fact .at_rest)" = "$1 $1" ]
 }
+
+# A server of TLS whose key is asked by its URI, and one handshake with it, verified by the delivered CA. The server is $tls_server.
+tls_server_start() {
+	setpriv --reuid=daemon --regid=nogroup --clear-groups openssl s_server -provider keyroll -provider default -tls1_3 -accept 127.0.0.1:4433 -quiet \
+		-cert "$dir/cert.pem" -key "$(cat "$dir/key.uri")" </dev/null >"$work/s_server.out" 2>&1 &
+	tls_server=$!
+}
+tls_server_stop() {
+	kill "$tls_server" 2>/dev/null
+	wait "$tls_server" 2>/dev/null
+}
+tls_handshake() { openssl s_client -connect 127.0.0.1:4433 -tls1_3 -CAfile "$dir/ca.pem" -verify_return_error -brief </dev/null >"$work/s_client.out" 2>&1; }
 
 # facts: what a reboot must not change
 facts() {
-	openssl x509 -in "$dir/cert.pem" -noout -serial -enddate
-	spki_of "$dir/cert.pem"
-	pkictl ca status --json=short | jq -c '[.ca.serial, .ca.spki, .protection]'
+	local tp
+
+	for tp in /var/lib/keyroll/delivered/*; do
+		tp=${tp##*/}
+		openssl x509 -in "$(delivered "$tp")/cert.pem" -noout -serial -enddate
+		spki_of "$(delivered "$tp")/cert.pem"
+		fact "$tp" '[.name, .ca.serial, .ca.spki, .protection, .at_rest, .generation]|tostring'
+	done
+	ca_fact '[.ca.serial, .ca.spki, .previous.spki, .protection, .at_rest]|tostring'
+	ca_fact '[.timers[] | select(.timer != "REQUEST EXPIRE") | [.timer, .at]] | sort | tostring'
 	pkictl ca requests --all --json=short | jq -c '[.requests[] | [.id, .status, .serial]]'
 	pkictl timers --json=short | jq -c '[.timers[] | [.timer, .trustpoint, .at]] | sort'
 }
@@ -48,7 +59,7 @@ secrets_open() {
 	local who
 
 	for who in keyd signer; do
-		mkdir -p -m 0700 "/run/scan/$who"
+		(umask 077 && mkdir -p "/run/scan/$who")
 		systemd-creds decrypt --name=machine-secret "/etc/credstore.encrypted/keyroll-$who" "/run/scan/$who/machine-secret" || fail "the secret of $who"
 		chmod 0600 "/run/scan/$who/machine-secret"
 	done
@@ -67,8 +78,8 @@ scan() {
 }
 
 core_of() { # PID FILE: everything that is mapped, whatever the process asked to leave out
-	gdb -p "$1" -batch -ex 'set use-coredump-filter off' -ex 'set dump-excluded-mappings on' -ex "generate-core-file $2" >"$work/gdb.out" 2>&1 && [ -s "$2" ] ||
-		{ cat "$work/gdb.out"; fail "no core of $1"; }
+	gdb -p "$1" -batch -ex 'set use-coredump-filter off' -ex 'set dump-excluded-mappings on' -ex "generate-core-file $2" >"$work/gdb.out" 2>&1
+	[ -s "$2" ] || { cat "$work/gdb.out"; fail "no core of $1"; }
 }
 
 # no_primes TARGET...: neither in the given ones nor in the daemons and their cores

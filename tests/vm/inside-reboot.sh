@@ -4,11 +4,12 @@ set -u
 # shellcheck source=tests/vm/inside-lib.sh
 . "${BASH_SOURCE[0]%/*}/inside-lib.sh"
 
-until_true 120 pkictl ca status || fail "the CA does not answer after the reboot"
-until_true 60 key_works || { key_works; fail "the key does not sign after the reboot"; }
+until_true 120 ca_answers || fail "the CA does not answer after the reboot"
+until_true 60 key_works Test-CA || { key_works Test-CA; fail "the key does not sign after the reboot"; }
 facts >"$work/facts.after" || fail "the facts"
 diff "$work/facts" "$work/facts.after" || fail "the reboot changed something"
-[ "$(pkictl show Test-CA --json=short | jq -r '(.trustpoints[0] // .).protection')" = kernel ] || fail "the router's key is not in the kernel any more"
+[ "$(fact Test-CA .protection)" = kernel ] || fail "the router's key is not in the kernel any more"
+at_rest_is "$AT_REST" || fail "the keys at rest are not sealed by: $AT_REST"
 ok "keys, certificates, requests and timers are what they were"
 for event in CSR_FINGERPRINT KEY_GENERATED CERT_INSTALL CS_REQUEST_PENDING CS_CERT_ISSUED; do
 	[ "$(journalctl -b -q --no-pager -o cat PKI_EVENT=$event | wc -l)" = 0 ] || fail "the journal has $event since the reboot"

@@ -2,14 +2,14 @@
 # ./run vm: Keyroll as it is installed, on a real Debian kernel with a real systemd, journal and bus, keys in the kernel. The guest is emulated; kernel and
 # root image are kept in the build folder, nothing of them is installed on this machine.
 #   vm.sh [PHASE...]   default: all. A phase is tests/vm/inside-PHASE.sh; between two the guest is rebooted.
-# KERNEL=PACKAGE takes that kernel, KEEP=1 keeps the state disk. Needs root, for the image. Status 77: no emulator to be had.
+# With a TPM in software, where swtpm is there; NO_TPM=1 goes without. KERNEL=PACKAGE takes that kernel, KEEP=1 keeps the state disk. Needs root, for the image. Status 77: no emulator to be had.
 set -eu
 export LC_ALL=C top_srcdir top_builddir
 top_srcdir=$(realpath "${top_srcdir:-.}")
 top_builddir=$(realpath "${top_builddir:-build}")
 here=$top_srcdir/tests/vm
 cache=$top_builddir/vm
-PHASES=(install reboot)
+PHASES=(install rollover reboot keys)
 
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 for tool in qemu-system-x86_64 mmdebstrap mke2fs busybox cpio depmod xz; do
@@ -22,10 +22,12 @@ make -s -C "$top_builddir" tests/test_ks_contract tests/test_custody_access test
 mkdir -p "$cache"
 kernel=$(bash "$here/kernel.sh" "$cache")
 root=$(bash "$here/root.sh" "$cache")
-state=$(mktemp /var/tmp/keyroll-vm.XXXXXX)
-trap '[ -n "${KEEP:-}" ] && echo "kept: $state" || rm -f "$state"' EXIT
+work=$(mktemp -d /var/tmp/keyroll-vm.XXXXXX)
+trap 'if [ -n "${KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi' EXIT
+tpm=()
+if [ -n "${NO_TPM:-}" ] || ! command -v swtpm >/dev/null; then echo "without a TPM"; else tpm=("$work/tpm"); fi
 [ $# -gt 0 ] || set -- "${PHASES[@]}"
-bash "$here/disk.sh" "$kernel" "$state" "$@"
+bash "$here/disk.sh" "$kernel" "$work/state" "$@"
 status=0
-bash "$here/boot.sh" "$kernel" "$root" "$state" || status=$?
+bash "$here/boot.sh" "$kernel" "$root" "$work/state" "${tpm[@]}" || status=$?
 exit "$status"

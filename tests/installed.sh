@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# What scripts share that run as root on a machine on which Keyroll is installed and systemd runs. Sourced.
+export LC_ALL=C
+INSTALLED_WORK=${INSTALLED_WORK:-/tmp}
+
+fail() {
+	echo "FAIL: $*"
+	systemctl --no-pager --no-legend list-units 'keyroll*'
+	exit 1
+}
+
+# until_true SECONDS COMMAND...: 0 as soon as it succeeds. Nobody may set the clock meanwhile.
+until_true() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		read -rt 0.2 <> <(:)
+	done
+	return 0 # not the status of the last pause
+}
+
+delivered() { echo "/var/lib/keyroll/delivered/$1/current"; }
+
+# key_works TRUSTPOINT [USER]: the delivered certificate's key signs for the user, asked by its URI, and the certificate verifies what it signed.
+key_works() {
+	local place
+
+	place=$(delivered "$1")
+	openssl x509 -in "$place/cert.pem" -noout -pubkey >"$INSTALLED_WORK/pub.pem" &&
+		setpriv --reuid="${2:-daemon}" --regid=nogroup --clear-groups openssl dgst -provider keyroll -provider default -sha256 \
+			-sign "$(cat "$place/key.uri")" /etc/os-release >"$INSTALLED_WORK/signature" &&
+		openssl dgst -sha256 -verify "$INSTALLED_WORK/pub.pem" -signature "$INSTALLED_WORK/signature" /etc/os-release
+}
