@@ -2,14 +2,15 @@
 # The key store under a real systemd on a kernel that has the parser: as a service, what the contract, access and provider tests ask.
 set -u
 here=${BASH_SOURCE[0]%/*}
-
-fail() {
-	echo "FAIL: $*"
-	exit 1
-}
+# shellcheck source=tests/installed.sh
+. "$here/installed.sh"
 
 # the drop-ins that are installed have had their effect
 grep -q '^pkcs8_key_parser ' /proc/modules || fail "modules-load.d did not load the parser"
+
+# where test_provider has the openssl command look
+mkdir -p /var/lib/keyroll-vm/work/.libs
+ln -sf "$(find /usr/lib* -name keyroll.so -type f | head -n 1)" /var/lib/keyroll-vm/work/.libs/keyroll.so || fail "no provider"
 
 # in a unit, as the custodian is: a session keyring of its own, the user keyring not in it
 run_test() {
