@@ -1,6 +1,6 @@
 /* Private operations a second through the whole path: provider, socket, custodian, key. One line for each figure:
- * LEVEL KEEP-PARSED BITS OPERATION CLIENTS PER-SECOND. `bench_sign SECONDS` measures each for that long (0.1 is enough to see that it works);
- * where a level is not to be had, a line "# LEVEL: why not". */
+ * LEVEL KEEP-PARSED BITS OPERATION CLIENTS PER-SECOND. `bench_sign SECONDS BITS...` measures each for that long (0.1 is enough to see that it works),
+ * PSS and decryption with the first size alone; where a level is not to be had, a line "# LEVEL: why not". */
 #include <errno.h>
 #include <openssl/rsa.h>
 #include <pthread.h>
@@ -19,7 +19,13 @@
 enum op { OP_PKCS1, OP_PSS, OP_DECRYPT, OP_N_ };
 static const char *const op_names[] = { "sign", "sign-pss", "decrypt" };
 
-enum { CLIENTS_MAX = 64, RSA_BYTES_MAX = 512 };
+enum { CLIENTS_MAX = 64, RSA_BYTES_MAX = 512, SIZES_MAX = 4 };
+
+struct plan {
+	double seconds;
+	int sizes[SIZES_MAX];
+	size_t n;
+};
 
 struct run {
 	struct ks *ks;
@@ -112,7 +118,7 @@ static double measure(struct ks *ks, enum op op, int n, double seconds)
 	return started < n || atomic_load(&run.bad) ? 0 : sum;
 }
 
-static int key_measure(struct ks *ks, enum ks_protection level, bool keep, int bits, double seconds)
+static int key_measure(struct ks *ks, enum ks_protection level, bool keep, int bits, const struct plan *plan)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	const int counts[] = { 1, cores > CLIENTS_MAX ? CLIENTS_MAX : (int) cores };
@@ -121,9 +127,9 @@ static int key_measure(struct ks *ks, enum ks_protection level, bool keep, int b
 		for (size_t i = 0; i < 2; i++) {
 			double rate;
 
-			if ((op != OP_PKCS1 && bits != 2048) || (i == 1 && counts[1] <= 1))
+			if ((op != OP_PKCS1 && bits != plan->sizes[0]) || (i == 1 && counts[1] <= 1))
 				continue;
-			rate = measure(ks, (enum op) op, counts[i], seconds);
+			rate = measure(ks, (enum op) op, counts[i], plan->seconds);
 			(void) printf("%s %s %d %s %d %.1f\n", ks_protection_name(level), keep ? "yes" : "no", bits, op_names[op], counts[i], rate);
 			(void) fflush(stdout); /* its reader misses a line that is lost */
 			if (rate <= 0)
@@ -132,13 +138,12 @@ static int key_measure(struct ks *ks, enum ks_protection level, bool keep, int b
 	return 0;
 }
 
-static int level_measure(struct ks *ks, enum ks_protection level, bool keep, double seconds)
+static int level_measure(struct ks *ks, enum ks_protection level, bool keep, const struct plan *plan)
 {
-	static const int sizes[] = { 2048, 3072, 4096 };
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		const struct ks_spec spec = { .label = LABEL, .slot = KS_SLOT_ACTIVE, .bits = sizes[i], .protection = level };
+	for (size_t i = 0; r == 0 && i < plan->n; i++) {
+		const struct ks_spec spec = { .label = LABEL, .slot = KS_SLOT_ACTIVE, .bits = plan->sizes[i], .protection = level };
 		struct err e = { .code = 0 };
 		char spki[KS_SPKI_HEX];
 
@@ -151,7 +156,7 @@ static int level_measure(struct ks *ks, enum ks_protection level, bool keep, dou
 			(void) fprintf(stderr, "bench_sign: %s\n", err_text(&e, r));
 			return r;
 		}
-		r = key_measure(ks, level, keep, sizes[i], seconds);
+		r = key_measure(ks, level, keep, plan->sizes[i], plan);
 		if (ks_delete(ks, LABEL, NULL, &e) < 0)
 			r = e.code;
 	}
@@ -159,7 +164,7 @@ static int level_measure(struct ks *ks, enum ks_protection level, bool keep, dou
 }
 
 /* One custodian, with or without KeepParsed, which only level keyring knows. */
-static int custodian_measure(bool keep, double seconds)
+static int custodian_measure(bool keep, const struct plan *plan)
 {
 	static const char *const labels[] = { LABEL, NULL };
 	struct keyd keyd;
@@ -168,26 +173,36 @@ static int custodian_measure(bool keep, double seconds)
 	int r = keyd_setup(&keyd, keep ? "[Keyd]\nKeepParsed=yes\n" : NULL) ? ks_open(keyd.socket, &ks, &e) : -EIO;
 
 	if (r == 0)
-		r = level_measure(ks, KS_PROTECTION_KEYRING, keep, seconds);
+		r = level_measure(ks, KS_PROTECTION_KEYRING, keep, plan);
 	if (r == 0 && !keep)
-		r = level_measure(ks, KS_PROTECTION_KERNEL, keep, seconds);
+		r = level_measure(ks, KS_PROTECTION_KERNEL, keep, plan);
 	if (ks)
 		ks_close(ks);
 	return keyd_teardown(&keyd, labels) != 0 && r == 0 ? -EIO : r;
 }
 
+static bool plan_parse(int argc, char **argv, struct plan *ret)
+{
+	if (argc < 3 || argc - 2 > SIZES_MAX)
+		return false;
+	ret->seconds = strtod(argv[1], NULL);
+	for (int i = 2; i < argc; i++)
+		ret->sizes[ret->n++] = atoi(argv[i]); /* what is no size, the custodian refuses */
+	return ret->seconds > 0 && ret->seconds <= 600;
+}
+
 int main(int argc, char **argv)
 {
-	double seconds = argc == 2 ? strtod(argv[1], NULL) : 0;
+	struct plan plan = { .n = 0 };
 	int r;
 
-	if (seconds <= 0 || seconds > 600) {
-		(void) fputs("usage: bench_sign SECONDS\n", stderr); /* a terminal that is gone */
+	if (!plan_parse(argc, argv, &plan)) {
+		(void) fputs("usage: bench_sign SECONDS BITS...\n", stderr); /* a terminal that is gone */
 		return 2;
 	}
-	r = custodian_measure(false, seconds);
+	r = custodian_measure(false, &plan);
 	if (r == 0)
-		r = custodian_measure(true, seconds);
+		r = custodian_measure(true, &plan);
 	if (r < 0)
 		(void) fprintf(stderr, "bench_sign: %s\n", strerror(-r)); /* as above */
 	return r < 0;

@@ -6,7 +6,7 @@
 set -u
 export LC_ALL=C
 src=$(realpath "${top_srcdir:-.}")
-LIMIT_SEC=${LIMIT_SEC:-800}
+LIMIT_SEC=${LIMIT_SEC:-1400}
 kernel=$1 root=$2 state=$3 tpm=${4:-}
 work=$(mktemp -d)
 tpm_pid=
@@ -64,7 +64,7 @@ run_guest() {
 		-serial file:"$work/console" -serial stdio -serial file:"$work/marks" -device virtio-rng-pci \
 		-drive file="$root",if=virtio,format=raw,readonly=on -drive file="$state",if=virtio,format=raw,cache=unsafe "${devices[@]}" \
 		-kernel "$(find "$kernel" -name 'vmlinuz*' -type f | head -n 1)" -initrd "$work/initrd" \
-		-append "console=ttyS0 quiet panic=1 net.ifnames=0 systemd.unit=keyroll-vm.target systemd.show_status=0 systemd.setenv=AT_REST=$at_rest" </dev/null | tr -d '\r'
+		-append "console=ttyS0 quiet panic=1 net.ifnames=0 systemd.unit=keyroll-vm.target systemd.show_status=0 systemd.setenv=AT_REST=$at_rest" </dev/null | stdbuf -oL tr -d '\r'
 	status=${PIPESTATUS[0]}
 	[ -z "$tpm_pid" ] || kill "$tpm_pid" 2>/dev/null
 	return "$status"

@@ -7,13 +7,14 @@ state=/var/lib/keyroll-vm
 here=${BASH_SOURCE[0]%/*}
 status=0
 
-read -r phase <"$state/phases"
+read -r phase arguments <"$state/phases"
 sed -i 1d "$state/phases"
 sync "$state/phases" "$state" # before it begins: a phase that crashes the machine is not begun again
 echo "begin $phase" >/dev/ttyS2
 echo "--- $phase: up at $(cut -d ' ' -f 1 /proc/uptime) s, Linux $(uname -r), $(date -u +%F)"
 mkdir -p "$state/work"
-(cd "$state/work" && bash "$here/inside-$phase.sh") || status=$?
+# shellcheck disable=SC2086 # as many words as there are
+(cd "$state/work" && bash "$here/inside-$phase.sh" $arguments) || status=$?
 [ "$status" = 0 ] || journalctl -b -o short-precise --no-pager -n 120 -u 'keyroll*'
 echo "--- $phase: status $status at $(cut -d ' ' -f 1 /proc/uptime) s"
 sync

@@ -1,7 +1,7 @@
 #!/bin/bash
 # ./run vm: Keyroll as it is installed, on a real Debian kernel with a real systemd, journal and bus, keys in the kernel. The guest is emulated; kernel and
 # root image are kept in the build folder, nothing of them is installed on this machine.
-#   vm.sh [PHASE...]   default: all. A phase is tests/vm/inside-PHASE.sh; between two the guest is rebooted.
+#   vm.sh [PHASE...]   default: all. A phase is tests/vm/inside-PHASE.sh, with arguments where PHASE has more words; between two the guest is rebooted.
 # With a TPM in software, where swtpm is there; NO_TPM=1 goes without. KERNEL=PACKAGE takes that kernel, KEEP=1 keeps the state disk. Needs root, for the image. Status 77: no emulator to be had.
 set -eu
 export LC_ALL=C top_srcdir top_builddir
@@ -9,7 +9,7 @@ top_srcdir=$(realpath "${top_srcdir:-.}")
 top_builddir=$(realpath "${top_builddir:-build}")
 here=$top_srcdir/tests/vm
 cache=$top_builddir/vm
-PHASES=(install rollover reboot keys)
+PHASES=(install rollover reboot keys "bench 2048")
 
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
 for tool in qemu-system-x86_64 mmdebstrap mke2fs busybox cpio depmod xz; do
@@ -17,7 +17,7 @@ for tool in qemu-system-x86_64 mmdebstrap mke2fs busybox cpio depmod xz; do
 done
 grep -qx "prefix = /usr" "$top_builddir/Makefile" || { echo "the build must be for /usr: ./run step build"; exit 1; }
 make -s -C "$top_builddir" -j"$(nproc)" all
-make -s -C "$top_builddir" tests/test_ks_contract tests/test_custody_access tests/test_provider
+make -s -C "$top_builddir" tests/test_ks_contract tests/test_custody_access tests/test_provider tests/bench_sign
 
 mkdir -p "$cache"
 kernel=$(bash "$here/kernel.sh" "$cache")
