@@ -31,7 +31,7 @@ int rings_error(int errnum, const char *what, struct err *reterr)
 
 	if (errnum == EDQUOT) {
 		quota_text(quota, sizeof(quota));
-		return err_set(reterr, -EDQUOT, "%s: kernel key quota full (%s): raise kernel.keys.maxkeys and maxbytes", what, quota);
+		return err_set(reterr, -EDQUOT, "%s: kernel key quota full (%s). Do: raise kernel.keys.maxkeys and kernel.keys.maxbytes", what, quota);
 	}
 	if (errnum == EPERM || errnum == ENOSYS)
 		return err_set(reterr, -errnum, "%s: %s. Do: allow add_key, keyctl, request_key", what, strerror(errnum));

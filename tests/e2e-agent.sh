@@ -14,7 +14,7 @@ AT_ONCE=5
 # ---- tools of a case, which is a subshell ----
 
 case_begin() {
-	work=$all/$1 root=$all/$1/root failed=0 n_agent=0 pids=()
+	work=$all/$1 root=$all/$1/root failed=0 n_agent=0 pids=() as_keyd=()
 	mkdir -p "$root/etc/keyroll/trustpoints" "$root/run/keyroll" "$root/var/lib/keyroll" "$work/ca"
 	trap case_end EXIT
 	printf '[Agent]\nClock=assume-valid\n' >"$root/etc/keyroll/keyrolld.conf"
@@ -25,6 +25,7 @@ case_end() {
 	for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done
 	for p in "${pids[@]}"; do wait "$p" 2>/dev/null; done
 	rings_purge "$root/var/lib/keyroll/keyd"
+	[ ${#as_keyd[@]} = 0 ] || "${as_keyd[@]}" keyctl invalidate @u
 	exit "$failed"
 }
 fail() { echo "FAIL: $*"; failed=1; }
@@ -214,6 +215,47 @@ case_shadow_anew() { # by command, and after a cancelled rollover: the shadow's 
 	[ "$(grep -c 'shadow request over new key' "$log")" = 2 ] || fail "the third shadow request is not over an unused key"
 	grep -q CONNECT_RETRY "$log" && fail "something went wrong on the way"
 	true
+}
+
+quota_left() { awk -v uid="$keyd_uid:" '$1 == uid { split($5, bytes, "/"); print bytes[2] - bytes[1] }' /proc/key-users; }
+quota_fill() { # with payloads of 32767 bytes at most, until no other key fits
+	local left n=0 size
+	while left=$(quota_left) && [ "$left" -gt 64 ]; do
+		size=$((left - 32 < 32767 ? left - 32 : 32767)) n=$((n + 1))
+		head -c "$size" /dev/zero | "${as_keyd[@]}" keyctl padd user "filler-$n" @u >/dev/null || { fail "the quota is not filled"; return; }
+	done
+}
+quota_free() {
+	local id n=0
+	while n=$((n + 1)) && id=$("${as_keyd[@]}" keyctl search @u user "filler-$n" 2>/dev/null); do "${as_keyd[@]}" keyctl unlink "$id" @u; done
+	[ "$n" -gt 1 ] || fail "nothing was there to be freed"
+}
+key_signs() { # with the delivered key, by the delivered certificate
+	echo text >"$work/text"
+	OPENSSL_MODULES=$build/.libs openssl dgst -provider default -provider keyroll -sha256 \
+		-sign "$(<"$(delivered)/key.uri")&socket=$root/run/keyroll/keyd.sock" -out "$work/sig" "$work/text" &&
+		openssl dgst -sha256 -verify <(openssl x509 -in "$(delivered)/cert.pem" -noout -pubkey) -signature "$work/sig" "$work/text" >/dev/null
+}
+case_key_quota() { # a renewal whose key cannot be made leaves what serves as it is, says what to do, and is tried again until there is room
+	local before keyd_uid
+	[ "$(id -u)" = 0 ] || { echo "not root: the custodian cannot have a user, and a quota, of its own"; return; }
+	ca_start good
+	keyd_uid=$((1887436800 + BASHPID)); as_keyd=(setpriv --reuid="$keyd_uid" --regid="$keyd_uid" --clear-groups)
+	chmod 755 "$all" "$work" "$root"; install -m 755 "$build/keyroll-keyd" "$work/"
+	install -d -o "$keyd_uid" "$root/var/lib/keyroll/keyd" "$root/run/keyroll"
+	"${as_keyd[@]}" "$work/keyroll-keyd" --root="$root" >>"$work/keyd.log" 2>&1 & pids+=("$!")
+	await "$work/keyd.log" STARTED
+	trustpoint "$url" "$pin"; agent_start; enrolled
+	before=$(serial)
+	quota_fill; call Renew '{"name":"tp"}' >/dev/null
+	await "$log" 'KEY_QUOTA: .*\(keys [0-9]+/[0-9]+, bytes [0-9]+/[0-9]+ used\)\. Do: raise kernel\.keys'
+	await "$log" 'CONNECT_RETRY: make a key: ' 40 2 # and again
+	"$build/pkictl/pkictl" --root="$root" show tp | grep -q 'Last error: .*make a key: .*Do: raise kernel.keys.maxkeys and kernel.keys.maxbytes' ||
+		fail "pkictl show does not say what to do: $("$build/pkictl/pkictl" --root="$root" show tp)"
+	call Status | grep -q '"status": "enrolled"' || fail "status: $(call Status | grep '"status"')"
+	[ "$(serial)" = "$before" ] && key_signs || fail "the old pair does not serve"
+	quota_free; enrolled 2
+	[ "$(serial)" != "$before" ] && key_signs || fail "no new pair once there was room"
 }
 
 case_no_trusted_clock() { # nothing is armed and nothing is asked, which is said once; what the operator asks is refused with the reason
