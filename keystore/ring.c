@@ -124,10 +124,18 @@ static bool keep_all(void *userdata, const char *description)
 int rings_key_remove(key_serial_t ring, const char *type, const char *label)
 {
 	key_serial_t id;
+	bool moved;
 
 	/* a revoked or expired key cannot be found or described, and its payload stays for minutes: whatever has no description is unlinked */
 	if (rings_key_find(ring, type, label, &id) < 0)
 		return rings_sweep(ring, keep_all, NULL, NULL);
+	/* the kernel gives the quota of a link back when it is unlinked or cleared, not when its collector takes it out: the key dies where all is cleared.
+	 * With a full quota there is no room to move it */
+	moved = keyctl_move(id, ring, KEY_SPEC_PROCESS_KEYRING, 0) == 0;
 	/* invalidated, not only unlinked: a second link or a possessor elsewhere must not keep it alive */
-	return keyctl_invalidate(id) < 0 && errno != ENOKEY ? -errno : 0;
+	if (keyctl_invalidate(id) < 0 && errno != ENOKEY)
+		return -errno;
+	if (moved)
+		(void) keyctl_clear(KEY_SPEC_PROCESS_KEYRING); /* cannot fail: it is ours */
+	return 0;
 }
