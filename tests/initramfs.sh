@@ -1,6 +1,6 @@
 #!/bin/bash
-# The key store's contract on level `kernel`, which needs a kernel with the PKCS#8 parser: Debian's cloud kernel is started under emulation with an
-# initramfs of busybox, the test, the custodian and the parser's module; no disk, no network. The test's status comes back by the console.
+# The key store's contract and guarantees on level `kernel`, which needs a kernel with the PKCS#8 parser: Debian's cloud kernel is started under emulation
+# with an initramfs of busybox, the tests, the custodian and the parser's module; no disk, no network. Their status comes back by the console.
 # The guest's clock counts instructions: on a loaded host its time-outs wait too.
 # KERNEL=PACKAGE takes another linux-image package. Status 77: no emulator to be had.
 set -eu
@@ -33,7 +33,9 @@ parser=$(find "$cache/$package/tree" -name 'pkcs8_key_parser.ko*' | head -n 1)
 [ -n "$kernel" ] || { echo "$package has no kernel"; exit 1; }
 [ -n "$parser" ] || { echo "$package has no pkcs8_key_parser"; exit 1; }
 
-make -s -C "$build" keyroll-keyd tests/test_ks_contract
+# each must run level kernel there: it is red without
+tests=(test_ks_contract test_guarantees)
+make -s -C "$build" keyroll-keyd "${tests[@]/#/tests/}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/root
@@ -50,7 +52,9 @@ put() { # PROGRAM PLACE: with the libraries that it asks for, where it looks for
 put "$(command -v busybox)" /bin/busybox
 ln -s busybox "$root/bin/sh"
 put "$build/keyroll-keyd" /bin/keyroll-keyd
-put "$build/tests/test_ks_contract" /bin/test_ks_contract
+for test in "${tests[@]}"; do
+	put "$build/tests/$test" "/bin/$test"
+done
 case $parser in
 *.xz) xz -dc "$parser" >"$root/parser.ko" ;;
 *) cp "$parser" "$root/parser.ko" ;;
@@ -63,11 +67,15 @@ for step in "mount -t proc proc /proc" "mount -t sysfs sys /sys" "mount -t devtm
 	busybox $step || echo "failed: $step"
 done
 echo "up at $(busybox cut -d' ' -f1 /proc/uptime) s, Linux $(busybox uname -r)"
-test_ks_contract
-echo "initramfs-status=$?"
+status=0
+for test in $(busybox cat /tests); do
+	$test || { echo "$test: $?"; status=1; }
+done
+echo "initramfs-status=$status"
 busybox poweroff -f
 INIT
 chmod +x "$root/init"
+echo "${tests[*]}" >"$root/tests"
 (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$work/initrd"
 
 status=0

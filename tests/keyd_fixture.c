@@ -1,6 +1,7 @@
 /* A custodian for tests: see keyd_fixture.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <keyutils.h>
 #include <openssl/x509.h>
 #include <poll.h>
@@ -70,7 +71,7 @@ static void child(const struct keyd *k)
 	if (k->listen_fd == 3)
 		(void) fcntl(3, F_SETFD, 0);
 	program_fd = open(path, O_RDONLY | O_CLOEXEC); /* before the change of user, who may not reach the build folder */
-	if (program_fd < 0 || (k->uid != 0 && setuid(k->uid) < 0))
+	if (program_fd < 0 || (k->uid != 0 && (setgroups(0, NULL) < 0 || setgid(k->uid) < 0 || setuid(k->uid) < 0)))
 		_exit(99);
 	(void) fexecve(program_fd, (char *[]){ (char *) "keyroll-keyd", root, (char *) "--verbose", NULL }, environ);
 	perror(path);
