@@ -44,21 +44,26 @@ static int blind_draw(EVP_PKEY *pub, BN_CTX *ctx, BIGNUM *n, BIGNUM *r_e, BIGNUM
 	return 0;
 }
 
-/* What the kernel says when the key was unlinked, revoked or timed out, or its serial names another key by now. */
-static bool key_gone(int errnum)
+/* EINVAL does not tell: the kernel says it when the serial names another key by now, and of a number, from 6.12 of 1 and n-1 too. So the key is asked. */
+static bool key_gone(key_serial_t serial, size_t k)
 {
-	return errnum == EACCES || errnum == EINVAL || errnum == EKEYREVOKED || errnum == EKEYEXPIRED;
+	struct keyctl_pkey_query q;
+
+	return keyctl_pkey_query(serial, "enc=raw", &q) < 0 ? errno != ENOMEM : (q.key_size + 7) / 8 != k;
 }
 
 static int raw(key_serial_t serial, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
 {
 	/* exactly k bytes of room: several kernels write them all whatever the length says */
 	long n = keyctl_pkey_decrypt(serial, "enc=raw", in, k, out, k);
+	int r = n < 0 ? -errno : -EIO;
 
-	if (n < 0) {
-		return err_set(reterr, key_gone(errno) ? -ENOKEY : -errno, "the kernel's private operation: %s", strerror(errno));
-	}
-	return (size_t) n == k ? 0 : err_set(reterr, -EIO, "the kernel's private operation gave %ld bytes, %zu are wanted", n, k);
+	if (n == (long) k)
+		return 0;
+	if (key_gone(serial, k))
+		return err_set(reterr, -ENOKEY, "the key is gone from its keyring, or not what it was (%s)", strerror(-r));
+	return n < 0 ? err_set(reterr, r, "the kernel's private operation: %s", strerror(-r)) :
+		       err_set(reterr, r, "the kernel's private operation gave %ld bytes, %zu are wanted", n, k);
 }
 
 static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
