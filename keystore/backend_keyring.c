@@ -45,7 +45,7 @@ static int parse(key_serial_t serial, EVP_PKEY **ret, struct err *reterr)
 		return err_set(reterr, -ENOKEY, "reading the key from its keyring: %s", n < 0 ? strerror(errno) : "too long");
 	*ret = decode(der, (size_t) n);
 	OPENSSL_cleanse(der, sizeof(der));
-	return *ret ? 0 : err_from_openssl(reterr, -EBADMSG, "decoding the key from its keyring");
+	return *ret ? 0 : err_from_openssl(reterr, -ENOKEY, "what lies in the keyring is not the key that was put there");
 }
 
 static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)

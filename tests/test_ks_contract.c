@@ -428,12 +428,19 @@ static bool meddle_anchor_unlink(void)
 	return keyctl_unlink(keyd_anchor(&keyd), KEY_SPEC_USER_KEYRING) == 0;
 }
 
+/* Which level kernel does not let even its owner do. */
+static bool meddle_overwrite(void)
+{
+	return keyctl_update(active_serial(), "x", 1) == 0 || (level == KS_PROTECTION_KERNEL && errno == EACCES);
+}
+
 /* Whatever happens to a key in its keyring, the handle goes on signing: it is restored from its sealed copy. */
 static void test_meddling(void)
 {
 	static const struct { const char *why; bool (*meddle)(void); } rows[] = {
 		{ "revoked", meddle_revoke },		    { "invalidated", meddle_invalidate },	   { "expired", meddle_expire },
 		{ "unlinked", meddle_unlink },		    { "its slot's keyring gone", meddle_anchor_clear }, { "the anchor gone", meddle_anchor_unlink },
+		{ "overwritten", meddle_overwrite },
 	};
 	AUTO(pkey) EVP_PKEY *handle = NULL;
 	char spki[KS_SPKI_HEX];
