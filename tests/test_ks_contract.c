@@ -598,14 +598,19 @@ static CU_TestInfo tests[] = {
 
 static void test_levels_asked(void)
 {
+	static const struct ks_spec spec = { .label = "probe", .slot = KS_SLOT_ACTIVE, .bits = 2048, .protection = KS_PROTECTION_KEYRING };
+	static const char *const labels[] = { "probe", NULL };
+	char spki[KS_SPKI_HEX];
+
 	CU_ASSERT_TRUE(keyd_setup(&keyd, NULL));
 	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(keyd_make(ks, &spec, spki, NULL), 0); /* a first start takes longer than an answer may, and a key is waited for */
 	CU_ASSERT_EQUAL(ks_level(ks, KS_PROTECTION_AUTO, NULL), 0);
 	CU_ASSERT_EQUAL(ks_level(ks, KS_PROTECTION_KEYRING, NULL), 0);
 	CU_ASSERT_EQUAL(ks_level(ks, KS_PROTECTION_N_, NULL), -EINVAL);
 	ks_close(ks);
 	ks = NULL;
-	CU_ASSERT_EQUAL(keyd_teardown(&keyd, NULL), 0);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
 }
 
 static void test_some_level(void)
