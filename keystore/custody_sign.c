@@ -43,12 +43,12 @@ static void op_material(struct op_job *j)
 		j->material.parsed = NULL;
 }
 
-/* Somebody has destroyed the key in its keyring: once, it is looked for again. */
+/* Somebody has destroyed the key in its keyring, or put another in its place, whose results are withheld: once, it is looked for again. */
 static bool op_again(struct op_job *j)
 {
 	struct server *s = j->client->server;
 
-	if (j->reply.status != -ENOKEY || j->retried || vault_find_spki(s->vault, j->key->label, j->key->spki) != j->key)
+	if ((j->reply.status != -ENOKEY && j->reply.status != -EIO) || j->retried || vault_find_spki(s->vault, j->key->label, j->key->spki) != j->key)
 		return false;
 	j->retried = true;
 	if (keys_recover(s, j->key, &j->e) < 0)

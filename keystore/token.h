@@ -41,7 +41,7 @@ int token_adopt(const char *uri, struct buf *reference, struct buf *spki, struct
 /* k bytes to out, not yet verified. -ENOTSUP: the device does not sign with that digest or padding. */
 int token_sign(const struct buf *reference, const struct token_digest *d, uint8_t *out, size_t k, struct err *reterr) CHECKED;
 /* k bytes of ciphertext to the encoded block that lies under it (RFC 8017 7.2.1), or to zeros when the device refuses the padding: who decodes the
- * block decides what a refusal looks like. pub: the key's public half. */
+ * block decides what a refusal looks like. pub: the key's public half. -EINVAL: the ciphertext is not below the modulus. */
 int token_open_pkcs1(const struct buf *reference, EVP_PKEY *pub, const uint8_t *in, uint8_t *em, size_t k, struct err *reterr) CHECKED;
 /* OAEP with one digest and no label. out holds k bytes. -EINVAL: the device refuses the padding; -ENOTSUP: that digest. */
 int token_open_oaep(const struct buf *reference, EVP_PKEY *pub, const EVP_MD *md, const uint8_t *in, size_t k, uint8_t *out, size_t *ret_len,

@@ -6,6 +6,7 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
+#include <openssl/rsa.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -274,11 +275,11 @@ static void test_decrypt(void)
 	ERR_clear_error();
 }
 
+static const char *const types[KS_PROTECTION_N_] = { [KS_PROTECTION_KERNEL] = "asymmetric", [KS_PROTECTION_TOKEN] = "user",
+						      [KS_PROTECTION_KEYRING] = "user" };
+
 static key_serial_t active_serial(void)
 {
-	static const char *const types[KS_PROTECTION_N_] = { [KS_PROTECTION_KERNEL] = "asymmetric", [KS_PROTECTION_TOKEN] = "user",
-							      [KS_PROTECTION_KEYRING] = "user" };
-
 	return (key_serial_t) keyctl_search(keyd_anchor(&keyd), types[level], "tp", 0);
 }
 
@@ -434,13 +435,24 @@ static bool meddle_overwrite(void)
 	return keyctl_update(active_serial(), "x", 1) == 0 || (level == KS_PROTECTION_KERNEL && errno == EACCES);
 }
 
+/* Another's key of the same size under the same label: what it computes is withheld. */
+static bool meddle_replace(void)
+{
+	AUTO(pkey) EVP_PKEY *other = EVP_RSA_gen(2048);
+	AUTO(p8) PKCS8_PRIV_KEY_INFO *p8 = other ? EVP_PKEY2PKCS8(other) : NULL;
+	AUTO(der) unsigned char *der = NULL;
+	int len = p8 ? i2d_PKCS8_PRIV_KEY_INFO(p8, &der) : -1;
+
+	return len > 0 && add_key(types[level], "tp", der, (size_t) len, keyd_ring(&keyd, KS_SLOT_ACTIVE)) > 0;
+}
+
 /* Whatever happens to a key in its keyring, the handle goes on signing: it is restored from its sealed copy. */
 static void test_meddling(void)
 {
 	static const struct { const char *why; bool (*meddle)(void); } rows[] = {
 		{ "revoked", meddle_revoke },		    { "invalidated", meddle_invalidate },	   { "expired", meddle_expire },
 		{ "unlinked", meddle_unlink },		    { "its slot's keyring gone", meddle_anchor_clear }, { "the anchor gone", meddle_anchor_unlink },
-		{ "overwritten", meddle_overwrite },
+		{ "overwritten", meddle_overwrite },	    { "another's in its place", meddle_replace },
 	};
 	AUTO(pkey) EVP_PKEY *handle = NULL;
 	char spki[KS_SPKI_HEX];
