@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "common/auto_ssl.h"
 #include "common/fs.h"
@@ -74,6 +75,19 @@ static int pin_give(char *out, int room, int verify, void *userdata)
 	return (int) len;
 }
 
+static int pin_check(struct err *reterr)
+{
+	struct stat st;
+
+	if (!token.pin_file)
+		return 0;
+	if (stat(token.pin_file, &st) < 0)
+		return err_set(reterr, -ENODEV, "[Token] PINFile=%s: %s", token.pin_file, strerror(errno));
+	if ((st.st_mode & 077) != 0)
+		return err_set(reterr, -EPERM, "[Token] PINFile=%s may be read by others (mode %04o), 0600 is wanted", token.pin_file, st.st_mode & 07777);
+	return 0;
+}
+
 static int device_open(struct err *reterr)
 {
 	int r;
@@ -84,6 +98,9 @@ static int device_open(struct err *reterr)
 		return err_set(reterr, -ENOTSUP, "[Token] Provider= is not set");
 	if (snprintf(token.properties, sizeof(token.properties), "provider=%s", token.provider) >= (int) sizeof(token.properties))
 		return err_set(reterr, -EINVAL, "[Token] Provider=%s: too long", token.provider);
+	r = pin_check(reterr);
+	if (r < 0)
+		return r;
 	token.lib = OSSL_LIB_CTX_new();
 	token.base = token.lib ? OSSL_PROVIDER_load(token.lib, "default") : NULL;
 	token.device = token.base ? OSSL_PROVIDER_load(token.lib, token.provider) : NULL;

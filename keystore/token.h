@@ -28,7 +28,8 @@ struct token_digest { /* what is to be signed */
 /* Which provider (NULL: none), and the file that holds the PIN or password of its keys (NULL: they have none). Both are borrowed for the life of the
  * process. Before any other call, once. */
 void token_configure(const char *provider, const char *pin_file);
-/* Opens the device unless it is open; never waits for one that is at work. -ENOTSUP: no provider is configured; -ENODEV. */
+/* Opens the device unless it is open; never waits for one that is at work. -ENOTSUP: no provider is configured; -EPERM: others may read the PIN;
+ * -ENODEV. */
 int token_ready(struct err *reterr) CHECKED;
 void token_close(void); /* the next call opens it again */
 

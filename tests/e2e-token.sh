@@ -43,6 +43,9 @@ test_no_device() {
 	test_refused "no provider" $'[Keyd]\nProtection=token' 'Protection=token is not to be had here: \[Token\] Provider= is not set'
 	test_refused "an unknown provider" $'[Keyd]\nProtection=token\n[Token]\nProvider=nonesuch' 'the token of provider nonesuch does not open'
 	tpm_use 1 # nobody listens
+	(umask 022 && echo 1234 >"$ROOT/etc/keyroll/token.pin")
+	test_refused "a PIN for everybody" $'[Keyd]\nProtection=token\n[Token]\nProvider=tpm2\nPINFile=/etc/keyroll/token.pin' 'token.pin may be read by others (mode 0644)'
+	rm "$ROOT/etc/keyroll/token.pin"
 	test_refused "a TPM that does not answer" $'[Keyd]\nProtection=token\n[Token]\nProvider=tpm2' 'the token of provider tpm2 does not open'
 	pass "a level token that is not to be had stops the start, with the reason"
 }
