@@ -16,6 +16,10 @@ for event in CSR_FINGERPRINT KEY_GENERATED CERT_INSTALL CS_REQUEST_PENDING CS_CE
 done
 [ "$(journalctl -q --no-pager -o cat PKI_EVENT=CS_CERT_ISSUED | wc -l)" -gt 0 ] || fail "the journal of the boot before is lost, and proves nothing"
 ok "no key was made, no request sent, no certificate issued"
+for unit in "${DAEMONS[@]}"; do
+	[ "$(systemctl show -p ActiveState -p NRestarts --value "$unit.service" | sort | tr '\n' ' ')" = "0 active " ] || fail "$unit.service did not come up at its first start"
+done
+ok "each daemon came up at its first start, with a slow TPM"
 secrets_open
 # shellcheck disable=SC2119 # no targets beside the daemons
 no_primes
