@@ -172,6 +172,7 @@ ok "$(date -u +%F): SHADOW, next CA and shadow certificate are there"
 
 # short of it, so that it is the timer that rings, and not the clock's being set
 armed ACTIVATE
+ca_old=$(slot_keys "${SIGNER[@]}" active) router_old=$(slot_keys "${KEYD[@]}" active)
 switch=$(timer_at ACTIVATE)
 clock_set $((switch - 4))
 await_ca CS_ROLLED_OVER 'the rollover CA is the active one'
@@ -180,8 +181,11 @@ early=$(journalctl -q -o json --since="@$since" MESSAGE_ID="$(event_id SHADOW_AC
 jq -en "$early >= -1 and $early < 60" >/dev/null || fail "ACTIVATE was $early s after the switch"
 [ "$(ca_fact .ca.spki)" = "$ca_next" ] || fail "the next CA is not the active one"
 [ "$(fact Test-CA .id.spki)" = "$router_next" ] || fail "the shadow certificate is not the active one"
-moved() { [ "$(slot_keys "${SIGNER[@]}" active)" = "$ca_key" ] && [ "$(slot_keys "${KEYD[@]}" active)" = "$router_key" ]; }
-until_true "$LIMIT_SEC" moved || fail "the kernel's keys were not moved from shadow to active"
+until_true "$LIMIT_SEC" happened KEY_PROMOTED 'The active key became the previous one' || fail "the custodian does not tell KEY_PROMOTED"
+# slots ACTIVE PREVIOUS USER STATE-FOLDER: these serials and no other lie there
+slots() { [ "$(slot_keys "${@:3}" active) $(slot_keys "${@:3}" previous)" = "$1 $2" ]; }
+until_true "$LIMIT_SEC" slots "$ca_key" "$ca_old" "${SIGNER[@]}" || fail "the CA's keys in the kernel were not moved from shadow to active to previous"
+until_true "$LIMIT_SEC" slots "$router_key" "$router_old" "${KEYD[@]}" || fail "the router's keys in the kernel were not moved from shadow to active to previous"
 [ -z "$(slot_keys "${KEYD[@]}" shadow)$(slot_keys "${SIGNER[@]}" shadow)" ] || fail "a slot shadow is not empty"
 verified_by "$dir/cert.pem" "$work/next.sig" || fail "what the shadow key signed is not verified by the certificate that is active now"
 all_well
@@ -189,6 +193,7 @@ ok "$(date -u +%F): ACTIVATE, $early s after the CA's end; the kernel's keys wer
 
 renewed "RENEW under the new CA"
 [ "$(fact Test-CA .ca.spki)" = "$ca_next" ] || fail "the router's CA is another one"
+until_true "$LIMIT_SEC" slots "$ca_key" "" "${SIGNER[@]}" || fail "the CA's former key is in the kernel still"
 passed=$((($(date +%s) - story) / 86400))
 [ "$passed" -gt 365 ] || fail "only $passed days have passed"
 hwclock -w || fail "the machine's clock cannot be set"
