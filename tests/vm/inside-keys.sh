@@ -20,6 +20,7 @@ run_test() {
 }
 run_test test_ks_contract --setenv=KEYROLL_BACKENDS="kernel keyring"
 run_test test_custody_access
-[ ! -x "$here/test_guarantees" ] || run_test test_guarantees
+run_test test_guarantees --setenv=KEYROLL_BACKENDS="kernel keyring"
+run_test test_level_lost
 run_test test_provider
 echo "ok: contract, access and provider tests at level kernel"

@@ -17,7 +17,7 @@ for tool in qemu-system-x86_64 mmdebstrap mke2fs busybox cpio depmod xz; do
 done
 grep -qx "prefix = /usr" "$top_builddir/Makefile" || { echo "the build must be for /usr: ./run step build"; exit 1; }
 make -s -C "$top_builddir" -j"$(nproc)" all
-make -s -C "$top_builddir" tests/test_ks_contract tests/test_custody_access tests/test_provider tests/bench_sign
+make -s -C "$top_builddir" tests/test_ks_contract tests/test_custody_access tests/test_guarantees tests/test_level_lost tests/test_provider tests/bench_sign
 
 mkdir -p "$cache"
 kernel=$(bash "$here/kernel.sh" "$cache")
