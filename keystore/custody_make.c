@@ -158,7 +158,7 @@ static int making_device(struct making *g)
 		return -ENOMEM;
 	t->job = (struct job){ .run = device_run, .done = device_done, .lane = g->client->peer.uid };
 	t->making = g;
-	jobs_add(g->server->device_jobs, &t->job);
+	jobs_add(jobs_of(g->server, g->backend), &t->job);
 	return 0;
 }
 

@@ -21,7 +21,7 @@
 
 struct jobs *jobs_of(const struct server *s, const struct backend *b)
 {
-	return b->device ? s->device_jobs : s->jobs;
+	return b->device && s->device_jobs ? s->device_jobs : s->jobs;
 }
 
 int dispatch(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr)
@@ -168,13 +168,25 @@ static void server_clear(struct server *s)
 	(void) sd_event_unref(s->event);
 }
 
+/* Its thread is never made quiet for a fork; but none forks while it is being born, with locks of the run-time's. */
+static int device_jobs_start(struct server *s, struct err *reterr)
+{
+	int r = jobs_new(s->event, 1, &s->device_jobs, reterr);
+
+	if (r < 0)
+		return r;
+	jobs_quiesce(s->device_jobs);
+	jobs_resume(s->device_jobs);
+	return 0;
+}
+
 static int serve(struct server *s, int listen_fd, struct err *reterr)
 {
 	int r = jobs_new(s->event, s->o->workers, &s->jobs, reterr);
 
 	if (r < 0)
 		return r;
-	r = jobs_new(s->event, 1, &s->device_jobs, reterr);
+	r = s->o->token_provider ? device_jobs_start(s, reterr) : 0;
 	if (r < 0) {
 		jobs_free(s->jobs);
 		return r;
@@ -187,7 +199,8 @@ static int serve(struct server *s, int listen_fd, struct err *reterr)
 		r = sd_event_loop(s->event);
 		(void) sd_notify(0, "STOPPING=1");
 	}
-	jobs_free(s->device_jobs);
+	if (s->device_jobs)
+		jobs_free(s->device_jobs);
 	jobs_free(s->jobs);
 	return r < 0 ? err_set(reterr, r, "event loop: %s", strerror(-r)) : 0;
 }

@@ -29,7 +29,7 @@ struct server {
 	sd_event_source *listener;
 	struct vault *vault;
 	struct jobs *jobs;
-	struct jobs *device_jobs; /* a device does one thing at a time, and may take a minute: the loop never waits for it, not even to fork */
+	struct jobs *device_jobs; /* NULL: none is configured. A device does one thing at a time, and may take a minute: the loop never waits for it, not even to fork */
 	struct client *clients;
 	struct making *makings;
 	size_t n_clients, n_makings;

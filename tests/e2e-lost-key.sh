@@ -34,7 +34,7 @@ until_true 30 is_enrolled lost || fail "not enrolled: $(ctl show lost)"
 [ "$(fact lost "$TP.at_rest")" = none ] || fail "at rest is not none: $(ctl show lost --json)"
 fact lost "$TP.kernel_release" | grep -qx "$(uname -r)" || fail "show does not name the kernel"
 fact lost "$TP.better_protection" | grep -q 'Seal=auto' || fail "show does not say what would be better"
-[ -z "$(find "$ROOT/var/lib/keyroll/keyd" -name '*.sealed')" ] || fail "a sealed copy was written"
+[ -z "$(find "$ROOT/var/lib/keyroll/keyd" -name '*.p8')" ] || fail "a sealed copy was written"
 first=$(serial)
 
 killed keyd
