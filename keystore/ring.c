@@ -50,6 +50,26 @@ static int ring_find(key_serial_t parent, const char *name, key_serial_t *ret, s
 	return 0;
 }
 
+void rings_spare_make(struct rings *r)
+{
+	char name[80];
+
+	(void) snprintf(name, sizeof(name), "%s.spare", r->name); /* fits */
+	if (ring_find(r->anchor, name, &r->spare, NULL) < 0)
+		r->spare = 0; /* what is for need may be missing */
+}
+
+int rings_move(const struct rings *r, key_serial_t id, enum ks_slot from, enum ks_slot to, struct err *reterr)
+{
+	long moved = keyctl_move(id, r->slot[from], r->slot[to], 0); /* without EXCL: it displaces an older one */
+
+	if (moved < 0 && errno == EDQUOT) {
+		(void) keyctl_unlink(r->spare, r->anchor); /* its four bytes are free at once; if it was given up before, so they are */
+		moved = keyctl_move(id, r->slot[from], r->slot[to], 0);
+	}
+	return moved < 0 ? rings_error(errno, "moving a key to another slot", reterr) : 0;
+}
+
 int rings_renew(struct rings *r, struct err *reterr)
 {
 	char slot[80];
@@ -59,6 +79,8 @@ int rings_renew(struct rings *r, struct err *reterr)
 		(void) snprintf(slot, sizeof(slot), "%s.%s", r->name, ks_slot_name(i)); /* fits */
 		err = ring_find(r->anchor, slot, &r->slot[i], reterr);
 	}
+	if (err == 0)
+		rings_spare_make(r);
 	return err;
 }
 

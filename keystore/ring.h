@@ -12,6 +12,7 @@
 struct rings {
 	key_serial_t anchor;
 	key_serial_t slot[KS_SLOT_N_];
+	key_serial_t spare; /* empty, and given up where a move finds the quota full: a link costs four bytes of it */
 	char name[48]; /* "keyroll:" and a hash of the folder, so that several custodians of one user do not meet */
 };
 
@@ -22,6 +23,10 @@ int rings_open(const char *state_dir, struct rings *ret, struct err *reterr) CHE
 void rings_drop(const struct rings *r);
 /* Finds the rings again, or makes them anew when somebody has unlinked or revoked them. Errors as rings_open. */
 int rings_renew(struct rings *r, struct err *reterr) CHECKED;
+/* Moves a key between two slots, over another of its label there; also with a full quota. Errors as rings_open. */
+int rings_move(const struct rings *r, key_serial_t id, enum ks_slot from, enum ks_slot to, struct err *reterr) CHECKED;
+/* Makes the spare ring again, if the quota has room. */
+void rings_spare_make(struct rings *r);
 /* -errno with words; EDQUOT with the user's numbers from /proc/key-users and the way to raise them. */
 int rings_error(int errnum, const char *what, struct err *reterr) CHECKED;
 /* Unlinks every key of a ring whose description keep() does not know. */

@@ -195,9 +195,7 @@ static int ring_move(const struct vault *v, struct vault_key *k, enum ks_slot fr
 {
 	if (k->material.serial == 0 || from == to)
 		return 0;
-	if (keyctl_move(k->material.serial, v->rings.slot[from], v->rings.slot[to], 0) < 0) /* without EXCL: it displaces an older one */
-		return rings_error(errno, "moving a key to another slot", reterr);
-	return 0;
+	return rings_move(&v->rings, k->material.serial, from, to, reterr);
 }
 
 int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr)
@@ -249,6 +247,7 @@ int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr)
 	FAULT("keyd.deleted");
 	leftovers_remove(v, k);
 	keys_remove(v, k);
+	rings_spare_make(&v->rings);
 	return 0;
 }
 

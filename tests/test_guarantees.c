@@ -676,6 +676,31 @@ static int quota_fill(void)
 	}
 }
 
+/* The last bytes too: a link costs four. */
+static int quota_fill_links(void)
+{
+	key_serial_t ring = add_key("keyring", "filler-links", NULL, 0, KEY_SPEC_USER_KEYRING);
+	char name[32];
+	int r = ring < 0 ? errno : quota_fill();
+
+	for (int n = 0; r == 0; n++) {
+		key_serial_t id;
+
+		(void) snprintf(name, sizeof(name), "filler-%d", n); /* fits */
+		id = (key_serial_t) keyctl_search(KEY_SPEC_USER_KEYRING, "user", name, 0);
+		if (id < 0 || keyctl_link(id, ring) < 0)
+			return errno == EDQUOT ? 0 : errno; /* ENOKEY: more fillers would be needed */
+	}
+	return r;
+}
+
+static int links_free(void)
+{
+	long ring = keyctl_search(KEY_SPEC_USER_KEYRING, "keyring", "filler-links", 0);
+
+	return ring < 0 || keyctl_clear((key_serial_t) ring) < 0 || keyctl_unlink((key_serial_t) ring, KEY_SPEC_USER_KEYRING) < 0 ? errno : 0;
+}
+
 static int quota_free(void)
 {
 	char name[32];
@@ -734,7 +759,31 @@ static void test_quota(void)
 	CU_ASSERT_TRUE(comes_true(as_before, &idle));
 }
 
+/* Not a byte is free: what was made before takes over all the same, and who holds the old key goes on with it. */
+static void test_promotion_at_quota(void)
+{
+	AUTO(pkey) EVP_PKEY *old = NULL;
+	AUTO(pkey) EVP_PKEY *new = NULL;
+	char spki[KS_SPKI_HEX];
+
+	NEED_LEVEL();
+	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, spki, NULL), 0);
+	CU_ASSERT_EQUAL(make(KS_SLOT_SHADOW, spki, NULL), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &old, NULL, NULL), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_SHADOW, spki, &new, NULL, NULL), 0);
+	CU_ASSERT_EQUAL(as_user(quota_fill_links), 0);
+	CU_ASSERT_EQUAL(ks_promote(ks, LABEL, spki, NULL), 0);
+	CU_ASSERT_TRUE(keyd_key_works(new));
+	CU_ASSERT_TRUE(keyd_key_works(old));
+	CU_ASSERT_EQUAL(as_user(links_free), 0);
+	CU_ASSERT_EQUAL(as_user(quota_free), 0);
+	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, NULL, NULL), 0);
+	CU_ASSERT_TRUE(comes_true(as_before, &idle));
+	ERR_clear_error();
+}
+
 static CU_TestInfo tests[] = {
+	{ "a promotion with a full quota takes nothing either", test_promotion_at_quota },
 	{ "a key that is deleted is destroyed at once", test_destruction },
 	{ "so is one that a promotion displaces", test_destruction_by_promotion },
 	{ "a full quota takes nothing from the keys that are there", test_quota },
