@@ -23,7 +23,8 @@ struct sig {
 	int salt_len; /* bytes, or RSA_PSS_SALTLEN_* */
 	char digest[DIGEST_NAME_BYTES]; /* "" until it is known */
 	char mgf1[DIGEST_NAME_BYTES];	/* of PSS; "": the same */
-	struct buf bytes; /* digest_sign_update's */
+	struct buf bytes; /* digest_sign_update's, up to CUSTODY_BODY_BYTES */
+	EVP_MD_CTX *running; /* the digest of them, once there are more; else NULL */
 };
 
 static void *sig_new(void *provctx, const char *propq)
@@ -42,6 +43,7 @@ static void sig_free(void *ctx)
 
 	provider_key_free(s->key);
 	buf_clear(&s->bytes);
+	EVP_MD_CTX_free(s->running);
 	free(s);
 }
 
@@ -54,9 +56,10 @@ static void *sig_dup(void *ctx)
 		return NULL;
 	*copy = *s;
 	copy->bytes = BUF_EMPTY;
+	copy->running = s->running ? EVP_MD_CTX_new() : NULL;
 	if (copy->key)
 		(void) provider_key_ref(copy->key); /* the pointer is copied already */
-	if (buf_set(&copy->bytes, s->bytes.data, s->bytes.len) == 0)
+	if (buf_set(&copy->bytes, s->bytes.data, s->bytes.len) == 0 && (!s->running || (copy->running && EVP_MD_CTX_copy_ex(copy->running, s->running) == 1)))
 		return copy;
 	sig_free(copy);
 	return NULL;
@@ -159,6 +162,7 @@ static int init(struct sig *s, void *keydata, const char *digest, const OSSL_PAR
 	if (!s->key)
 		return 0;
 	buf_clear(&s->bytes);
+	EVP_MD_CTX_free(TAKE(s->running));
 	s->verify = verify;
 	s->padding = RSA_PKCS1_PADDING;
 	s->salt_len = RSA_PSS_SALTLEN_AUTO;
@@ -235,25 +239,51 @@ static int sign(void *ctx, unsigned char *out, size_t *out_len, size_t room, con
 	return custodian_sign(ctx, CUSTODY_OP_SIGN_DIGEST, out, out_len, room, digest, len);
 }
 
+/* More than the custodian takes goes to it as a digest, which a signer refuses: nothing of that size is for a CA to sign. */
+static int running_begin(struct sig *s)
+{
+	AUTO(md) EVP_MD *md = EVP_MD_fetch(s->provider->libctx, s->digest, NULL);
+
+	s->running = EVP_MD_CTX_new();
+	if (!md || !s->running || EVP_DigestInit_ex(s->running, md, NULL) != 1 || EVP_DigestUpdate(s->running, s->bytes.data, s->bytes.len) != 1)
+		return provider_fail(NULL, -ENOMEM);
+	buf_clear(&s->bytes);
+	return 1;
+}
+
 static int update(void *ctx, const unsigned char *data, size_t len)
 {
 	struct sig *s = ctx;
 
-	if (s->bytes.len + len > CUSTODY_BODY_BYTES)
-		return provider_fail(NULL, -EMSGSIZE);
-	return buf_add(&s->bytes, data, len) == 0;
+	if (!s->running && len <= CUSTODY_BODY_BYTES - s->bytes.len)
+		return buf_add(&s->bytes, data, len) == 0;
+	return (s->running || running_begin(s)) && EVP_DigestUpdate(s->running, data, len) == 1;
+}
+
+/* Of a copy: the caller may go on, or ask for the size first. */
+static int running_end(const struct sig *s, unsigned char digest[EVP_MAX_MD_SIZE], unsigned *len)
+{
+	AUTO(md_ctx) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+	return ctx && EVP_MD_CTX_copy_ex(ctx, s->running) == 1 && EVP_DigestFinal_ex(ctx, digest, len) == 1;
 }
 
 static int digest_sign_final(void *ctx, unsigned char *out, size_t *out_len, size_t room)
 {
 	struct sig *s = ctx;
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned len;
 
-	return custodian_sign(s, CUSTODY_OP_SIGN, out, out_len, room, s->bytes.data, s->bytes.len);
+	if (!s->running)
+		return custodian_sign(s, CUSTODY_OP_SIGN, out, out_len, room, s->bytes.data, s->bytes.len);
+	return running_end(s, digest, &len) && custodian_sign(s, CUSTODY_OP_SIGN_DIGEST, out, out_len, room, digest, len);
 }
 
 static int digest_sign(void *ctx, unsigned char *out, size_t *out_len, size_t room, const unsigned char *data, size_t len)
 {
-	return custodian_sign(ctx, CUSTODY_OP_SIGN, out, out_len, room, data, len);
+	if (len <= CUSTODY_BODY_BYTES)
+		return custodian_sign(ctx, CUSTODY_OP_SIGN, out, out_len, room, data, len);
+	return update(ctx, data, len) && digest_sign_final(ctx, out, out_len, room);
 }
 
 static int pss_tell(const struct sig *s, EVP_PKEY_CTX *pctx)
@@ -287,8 +317,12 @@ static int digest_verify(void *ctx, const unsigned char *sig, size_t sig_len, co
 static int digest_verify_final(void *ctx, const unsigned char *sig, size_t sig_len)
 {
 	struct sig *s = ctx;
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned len;
 
-	return digest_verify(ctx, sig, sig_len, s->bytes.data, s->bytes.len);
+	if (!s->running)
+		return digest_verify(ctx, sig, sig_len, s->bytes.data, s->bytes.len);
+	return running_end(s, digest, &len) && verify(ctx, sig, sig_len, digest, len) == 1;
 }
 
 /* ---- what is said about a signature in being made */

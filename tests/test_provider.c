@@ -331,6 +331,71 @@ static void test_uri(void)
 	}
 }
 
+static void test_uri_shadow(void)
+{
+	static const struct ks_spec spec = { .label = "tls", .slot = KS_SLOT_SHADOW, .bits = 2048 };
+	AUTO(pkey) EVP_PKEY *by_slot = NULL;
+	AUTO(pkey) EVP_PKEY *by_spki = NULL;
+	char shadow[KS_SPKI_HEX];
+
+	CU_ASSERT_EQUAL(keyd_make(ks, &spec, shadow, NULL), 0);
+	by_slot = uri_load("//tls/shadow", "");
+	by_spki = uri_load("//tls", shadow);
+	CU_ASSERT_TRUE(by_slot && by_spki && EVP_PKEY_eq(by_slot, by_spki) == 1 && EVP_PKEY_eq(by_slot, key) != 1 && keyd_key_works(by_slot));
+	CU_ASSERT_EQUAL(ks_delete(ks, "tls", shadow, NULL), 0);
+	CU_ASSERT_FALSE(by_slot && keyd_key_works(by_slot));
+	ERR_clear_error();
+}
+
+/* Signs text by update in two pieces, with a copy of the context taken between them, and verifies both with k. */
+static bool signs_in_pieces(EVP_PKEY *k, EVP_PKEY *pub, const unsigned char *text, size_t first, size_t len)
+{
+	AUTO(md_ctx) EVP_MD_CTX *a = EVP_MD_CTX_new();
+	AUTO(md_ctx) EVP_MD_CTX *b = EVP_MD_CTX_new();
+	EVP_MD_CTX *both[] = { a, b };
+
+	if (EVP_DigestSignInit(a, NULL, EVP_sha256(), NULL, k) != 1 || EVP_DigestSignUpdate(a, text, first) != 1 || EVP_MD_CTX_copy_ex(b, a) != 1)
+		return false;
+	for (int i = 0; i < 2; i++) {
+		AUTO(md_ctx) EVP_MD_CTX *verify = EVP_MD_CTX_new();
+		unsigned char sig[512];
+		size_t sig_len = sizeof(sig);
+
+		if (EVP_DigestSignUpdate(both[i], text + first, len - first) != 1 || EVP_DigestSignFinal(both[i], sig, &sig_len) != 1 ||
+		    EVP_DigestVerifyInit(verify, NULL, EVP_sha256(), NULL, pub) != 1 || EVP_DigestVerifyUpdate(verify, text, first) != 1 ||
+		    EVP_DigestVerifyUpdate(verify, text + first, len - first) != 1 || EVP_DigestVerifyFinal(verify, sig, sig_len) != 1)
+			return false;
+	}
+	return true;
+}
+
+/* More than a record holds, and less; in one piece and in two. */
+static void test_long_texts(void)
+{
+	enum { LIMIT = 1024 * 1024, MOST = 3 * LIMIT };
+	static const size_t lens[] = { LIMIT - 1, LIMIT, LIMIT + 1, MOST };
+	AUTO(der) unsigned char *der = NULL;
+	int der_len = i2d_PUBKEY(key, &der);
+	const unsigned char *p = der;
+	AUTO(pkey) EVP_PKEY *pub = d2i_PUBKEY_ex(NULL, &p, der_len, NULL, "provider=default");
+	AUTO(mem) unsigned char *text = malloc(MOST);
+
+	CU_ASSERT_TRUE(pub && text && RAND_bytes(text, MOST) == 1);
+	for (size_t i = 0; pub && text && i < sizeof(lens) / sizeof(lens[0]); i++) {
+		AUTO(md_ctx) EVP_MD_CTX *sign = EVP_MD_CTX_new();
+		AUTO(md_ctx) EVP_MD_CTX *verify = EVP_MD_CTX_new();
+		unsigned char sig[512];
+		size_t sig_len = sizeof(sig);
+
+		CU_ASSERT_EQUAL(EVP_DigestSignInit(sign, NULL, EVP_sha256(), NULL, key), 1);
+		CU_ASSERT_EQUAL(EVP_DigestSign(sign, sig, &sig_len, text, lens[i]), 1);
+		CU_ASSERT_EQUAL(EVP_DigestVerifyInit_ex(verify, NULL, "SHA256", NULL, "provider=default", pub, NULL), 1);
+		CU_ASSERT_EQUAL(EVP_DigestVerify(verify, sig, sig_len, text, lens[i]), 1);
+		CU_ASSERT_TRUE(signs_in_pieces(key, pub, text, 1000, lens[i]));
+		CU_ASSERT_TRUE(signs_in_pieces(key, key, text, lens[i] - 1, lens[i]));
+	}
+}
+
 static EVP_PKEY *pem_load(const char *before, const char *uri)
 {
 	AUTO(buf) struct buf pem = BUF_EMPTY;
@@ -470,6 +535,8 @@ static CU_TestInfo tests[] = {
 	{ "TLS 1.2 server with RSA key exchange", test_tls12_rsa },
 	{ "TLS 1.3 server", test_tls13 },
 	{ "a URI alone loads the key", test_uri },
+	{ "a URI of the shadow loads that", test_uri_shadow },
+	{ "texts longer than a record are signed", test_long_texts },
 	{ "a key file that holds only the URI loads the key", test_pem },
 	{ "a forked child asks by itself", test_fork },
 	{ "threads share a handle", test_threads },
