@@ -220,6 +220,10 @@ static void slot_is_taken(struct trustpoint *tp, struct ks *ks, enum ks_slot slo
 	struct err e = { 0 };
 	int r = ks_load(ks, tp->conf.label, slot, NULL, NULL, &facts, &e);
 
+	if (r == -ENOKEY && slot == KS_SLOT_ACTIVE) { /* kept by the custodian in case it can be had again (its level, its seal): beside it */
+		generate(tp, KS_SLOT_SHADOW);
+		return;
+	}
 	if (r == 0 && tp->rec.state.shadow.na_sec)
 		r = id_spki(tp, &tp->rec.state.shadow, used, &e);
 	if (r == 0 && strcmp(used, facts.spki) == 0) {

@@ -27,10 +27,13 @@ int level_probe(const char *state_dir, enum ks_protection wanted, struct backend
 
 int level_find(const char *state_dir, enum ks_protection wanted, struct backend_levels *levels, const struct backend **ret, struct err *reterr)
 {
+	struct backend_levels found;
 	int r = backend_choose(levels, wanted, ret, NULL);
 
 	if (r == 0 && !(*ret)->device)
 		return 0;
-	r = level_probe(state_dir, wanted, levels, reterr);
+	r = level_probe(state_dir, wanted, &found, reterr);
+	if (r == 0 || r == -ENOTSUP)
+		levels->why_not[wanted] = found.why_not[wanted]; /* what keys lie at is not put in question by a probe that fails now */
 	return r < 0 ? r : backend_choose(levels, wanted, ret, reterr);
 }

@@ -363,6 +363,9 @@ static int level_return(struct vault *v, struct vault_key *k, struct err *reterr
 	if (r < 0 || b->protection != k->made_at)
 		return r;
 	r = unseal(v, k, reterr);
+	if (r == -ENODATA) /* its last copy lies where it was found, so it is not gone */
+		r = err_set(reterr, -ENOTSUP, "found at level %s, and without a copy to bring it back to %s", ks_protection_name(other->protection),
+			    ks_protection_name(k->made_at));
 	if (r == 0) {
 		(void) other->remove(v->rings.slot[k->slot], k->label); /* what stays is swept with the label */
 	} else if (!v->named && !k->named) {

@@ -159,4 +159,16 @@ ctl renew late >/dev/null || fail "renew: $(ctl renew late 2>&1)"
 until_true 30 renewed late || fail "not renewed: $(ctl show late)"
 [ "$(uri late)" != "$key" ] || fail "a key of another level than the file names was kept"
 pass "Regenerate=no keeps no key of another level"
+# ---- a key whose named level is lost, as by another kernel: it is kept, and the file names another level
+first=$(serial named)
+trustpoint_file named '[Key]' Protection=auto
+ctl reload >/dev/null || [ $? = 4 ] || fail "reload: $(ctl reload)"
+sed -i 's/^active keyring!* /active kernel! /' "$ROOT/var/lib/keyroll/keyd/named.keys"
+rings_purge "$ROOT/var/lib/keyroll/keyd"
+kill -KILL "$(cat "$ROOT/pid/keyd")"
+lost() { ctl renew named; grep -q 'named: the key of the certificate in use is lost' "$ROOT/log/keyrolld.log"; }
+until_true 20 lost || fail "the lost key is not noticed"
+until_true 40 renewed named || fail "not enrolled anew beside a key that cannot be had: $(ctl show named --json)"
+grep -q '^previous kernel! ' "$ROOT/var/lib/keyroll/keyd/named.keys" || fail "the key of the lost level was not kept: $(cut -c1-60 "$ROOT/var/lib/keyroll/keyd/named.keys")"
+pass "a key whose named level is lost is kept, and the trustpoint enrols anew with another"
 echo "$PASSED passed, 0 failed"
