@@ -107,6 +107,8 @@ static int making_test(struct making *g, struct err *reterr)
 
 	if (r == 0 && g->key->material.bits != g->bits)
 		r = err_set(reterr, -EINVAL, "the key has %d bits, %d are wanted", g->key->material.bits, g->bits);
+	if (r == 0 && vault_find_spki(g->server->vault, g->key->label, g->key->spki)) /* two slots cannot hold one */
+		r = err_set(reterr, -EBUSY, "the key that TokenURI= names is one of %s already", g->key->label);
 	if (r < 0)
 		return r;
 	g->key->material.serial = g->made.serial;

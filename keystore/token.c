@@ -30,6 +30,8 @@ static struct {
 	UI_METHOD *pin;
 	EVP_PKEY *key;
 	struct buf key_reference;
+	bool pin_given;		 /* and not proved right yet, which an operation does */
+	struct stat pin_refused; /* the PIN file that the device did not take; st_ino 0: none */
 } token = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 void token_configure(const char *provider, const char *pin_file)
@@ -57,7 +59,7 @@ static void device_close(void)
 	UI_destroy_method(TAKE(token.pin));
 }
 
-/* Asked by the provider for the PIN: read anew each time, so that it does not lie about in memory. */
+/* Asked by the provider for the PIN, when it loads a key. */
 static int pin_give(char *out, int room, int verify, void *userdata)
 {
 	AUTO(buf) struct buf pin = BUF_SECRET;
@@ -67,6 +69,7 @@ static int pin_give(char *out, int room, int verify, void *userdata)
 	(void) userdata;
 	if (!token.pin_file || fs_read(token.pin_file, TOKEN_PIN_BYTES, &pin, NULL) < 0)
 		return -1;
+	token.pin_given = true;
 	for (len = pin.len; len > 0 && (pin.data[len - 1] == '\n' || pin.data[len - 1] == '\r'); len--)
 		;
 	if (len > (size_t) room)
@@ -86,6 +89,23 @@ static int pin_check(struct err *reterr)
 	if ((st.st_mode & 077) != 0)
 		return err_set(reterr, -EPERM, "[Token] PINFile=%s may be read by others (mode %04o), 0600 is wanted", token.pin_file, st.st_mode & 07777);
 	return 0;
+}
+
+/* Devices count wrong PINs, and lock themselves after a few: one that was refused is not tried again until its file has changed. */
+static bool pin_is_refused(void)
+{
+	const struct stat *was = &token.pin_refused;
+	struct stat now;
+
+	return was->st_ino != 0 && stat(token.pin_file, &now) == 0 && now.st_ino == was->st_ino && now.st_size == was->st_size &&
+	       now.st_mtim.tv_sec == was->st_mtim.tv_sec && now.st_mtim.tv_nsec == was->st_mtim.tv_nsec;
+}
+
+static int pin_refuse(struct err *reterr)
+{
+	if (stat(token.pin_file, &token.pin_refused) < 0)
+		token.pin_refused.st_ino = 0;
+	return err_set(reterr, -EACCES, "the token refuses the key with the PIN of %s, which is not tried again until that file changes", token.pin_file);
 }
 
 static int device_open(struct err *reterr)
@@ -225,12 +245,16 @@ static int with_key(const struct buf *reference, key_fn fn, void *arg, struct er
 
 	(void) pthread_mutex_lock(&token.lock);
 	for (int i = 0; i < 2 && r == -ENODEV; i++) {
-		r = key_get(reference, &key, reterr);
+		r = pin_is_refused() ? pin_refuse(reterr) : key_get(reference, &key, reterr);
 		if (r == 0)
 			r = fn(key, arg, reterr);
 		if (r == -ENODEV)
 			device_close();
+		if (r == -ENODEV && token.pin_given)
+			r = pin_refuse(reterr);
 	}
+	if (r == -EIO)
+		key_drop();
 	(void) pthread_mutex_unlock(&token.lock);
 	return r;
 }
@@ -254,6 +278,9 @@ int token_adopt(const char *uri, struct buf *reference, struct buf *spki, struct
 		return err_set(reterr, -EINVAL, "TokenURI=%s: the URI of a key in a device is wanted", uri);
 	if (buf_set(reference, uri, strlen(uri)) < 0)
 		return -ENOMEM;
+	(void) pthread_mutex_lock(&token.lock);
+	key_drop(); /* another key may lie there by now */
+	(void) pthread_mutex_unlock(&token.lock);
 	return with_key(reference, key_adopt, spki, reterr);
 }
 
@@ -343,6 +370,7 @@ static int key_sign(EVP_PKEY *key, void *arg, struct err *reterr)
 		return err_from_openssl(reterr, -ENOTSUP, "the token does not sign %s with that padding", digest);
 	if (EVP_PKEY_sign(ctx, a->out, &len, a->d->bytes, a->d->len) != 1)
 		return err_from_openssl(reterr, -ENODEV, "the token does not sign %s", digest);
+	token.pin_given = false;
 	return len == a->k ? 0 : err_set(reterr, -EIO, "the token's signature has %zu bytes, %zu are wanted", len, a->k);
 }
 
@@ -400,6 +428,8 @@ static int control(EVP_PKEY *key, const struct open_arg *a, struct err *reterr)
 	r = decrypt(key, a->oaep, in, a->k, back, &len, reterr);
 	if (r == -EINVAL || (r == 0 && (len != sizeof(text) || memcmp(back, text, len) != 0)))
 		return err_set(reterr, -ENODEV, "the token does not decrypt what was encrypted to its key");
+	if (r == 0)
+		token.pin_given = false;
 	return r;
 }
 

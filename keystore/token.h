@@ -4,7 +4,7 @@
  * A key is known by its reference: what the provider writes for it as PEM (a TPM's wrapped blob, a device's URI), or the URI that a person gave. It
  * is no secret: without the device it is worth nothing.
  *
- * -ENODEV everywhere: the device does not answer, or not with this key, also after it was opened anew. */
+ * -ENODEV everywhere: the device does not answer, or not with this key, also after it was opened anew; -EACCES: not with this PIN, which is tried once. */
 #ifndef KEYROLL_KEYSTORE_TOKEN_H
 #define KEYROLL_KEYSTORE_TOKEN_H
 

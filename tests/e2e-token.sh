@@ -131,6 +131,8 @@ under_second_ca() {
 }
 
 ca_sha256() { openssl x509 -in "$D/ca.pem" -outform DER | sha256sum | cut -d' ' -f1; } # it rolled over
+wrong_pins() { echo $(($(tpm2_getcap properties-variable | awk '$1 == "TPM2_PT_LOCKOUT_COUNTER:" { print $2 }'))); }
+refused_often() { [ "$(grep -c 'make a key: the token refuses the key with the PIN' "$ROOT/log/keyrolld.log")" -ge 3 ]; }
 machines_start() {
 	tpm_use "$CA_PORT"; tpm_tidy
 	run_ca TPMCA
@@ -140,6 +142,7 @@ machines_start() {
 
 # A key that a person put there, with a password; the custodian is restarted to leave the TPM to the tools for a moment.
 test_own_key() {
+	local before
 	stop_all
 	tpm_tidy
 	tpm2_createprimary -C o -g sha256 -G rsa2048 -c "$ROOT/primary" >/dev/null 2>&1 &&
@@ -148,9 +151,17 @@ test_own_key() {
 		tpm2_load -C "$ROOT/primary" -u "$ROOT/key.pub" -r "$ROOT/key.priv" -c "$ROOT/key.ctx" >/dev/null 2>&1 &&
 		tpm2_evictcontrol -C o -c "$ROOT/key.ctx" 0x81000001 >/dev/null 2>&1 && tpm_tidy || fail "tpm2-tools"
 	CA_PIN=sha256:$(ca_sha256)
-	(umask 077 && echo secret-word >"$ROOT/etc/keyroll/token.pin")
+	before=$(wrong_pins)
+	(umask 077 && echo wrong-word >"$ROOT/etc/keyroll/token.pin")
 	printf '[Token]\nProvider=tpm2\nPINFile=/etc/keyroll/token.pin\n' >"$ROOT/etc/keyroll/keyd.conf"
 	trustpoint own Protection=token 'TokenURI=handle:0x81000001?pass' >"$ROOT/etc/keyroll/trustpoints/own.conf"
+	machines_start
+	until_true 30 refused_often || fail "a wrong PIN is not told"
+	stop_all
+	tpm_tidy
+	[ "$(wrong_pins)" = $((before + 1)) ] || fail "the TPM was given a wrong PIN more than once: $before, then $(wrong_pins)"
+	pass "a wrong PIN is tried once, however often it is asked for"
+	(umask 077 && echo secret-word >"$ROOT/etc/keyroll/token.pin")
 	machines_start
 	until_true 30 is_enrolled own || fail "not enrolled with the key of TokenURI=: $(ctl show own)"
 	D=$ROOT/var/lib/keyroll/delivered/own/current
