@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/rand.h>
 #include <string.h>
 
 #include "common/auto_ssl.h"
@@ -66,6 +67,17 @@ static int raw(key_serial_t serial, const uint8_t *in, uint8_t *out, size_t k, s
 		       err_set(reterr, r, "the kernel's private operation gave %ld bytes, %zu are wanted", n, k);
 }
 
+/* Whether another key of the same size lies there, which refuses what is not below its own modulus: one operation on a number below both. */
+static bool is_another(const struct backend_key *key, size_t k)
+{
+	uint8_t in[PAD_K_MAX], out[PAD_K_MAX], back[PAD_K_MAX];
+
+	if (RAND_bytes(in, (int) k) != 1)
+		return false;
+	in[0] = 0;
+	return raw(key->serial, in, out, k, NULL) == 0 && (backend_public(key->pub, out, back, k, NULL) < 0 || memcmp(back, in, k) != 0);
+}
+
 static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
 {
 	AUTO(bn_ctx) BN_CTX *ctx = BN_CTX_secure_new();
@@ -90,6 +102,8 @@ static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t 
 	if (BN_cmp(x, n) >= 0 || !BN_mod_mul(x, x, r_e, n, ctx) || BN_bn2binpad(x, blinded, (int) k) != (int) k)
 		return err_from_openssl(reterr, -EINVAL, "the number is not below the modulus");
 	r = raw(key->serial, blinded, blinded, k, reterr);
+	if (r == -EINVAL && is_another(key, k))
+		return err_set(reterr, -ENOKEY, "another key lies in the keyring");
 	if (r < 0)
 		return r;
 	if (!BN_bin2bn(blinded, (int) k, x) || !BN_mod_mul(x, x, r_inv, n, ctx) || BN_bn2binpad(x, out, (int) k) != (int) k)

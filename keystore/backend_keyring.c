@@ -57,6 +57,8 @@ static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t 
 
 	if (r < 0)
 		return r;
+	if (own && EVP_PKEY_eq(own, key->pub) != 1)
+		return err_from_openssl(reterr, -ENOKEY, "another key lies in the keyring");
 	ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key->parsed ? key->parsed : own, NULL);
 	if (!ctx || EVP_PKEY_decrypt_init(ctx) != 1 || EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) != 1 || EVP_PKEY_decrypt(ctx, out, &len, in, k) != 1 ||
 	    len != k)

@@ -679,26 +679,36 @@ static int quota_fill(void)
 /* The last bytes too: a link costs four. */
 static int quota_fill_links(void)
 {
-	key_serial_t ring = add_key("keyring", "filler-links", NULL, 0, KEY_SPEC_USER_KEYRING);
+	key_serial_t links = add_key("keyring", "filler-links", NULL, 0, KEY_SPEC_USER_KEYRING);
+	key_serial_t small = add_key("keyring", "filler-small", NULL, 0, KEY_SPEC_USER_KEYRING);
+	key_serial_t ids[FULL_BYTES / 4];
 	char name[32];
-	int r = ring < 0 ? errno : quota_fill();
+	int r;
 
-	for (int n = 0; r == 0; n++) {
-		key_serial_t id;
-
-		(void) snprintf(name, sizeof(name), "filler-%d", n); /* fits */
-		id = (key_serial_t) keyctl_search(KEY_SPEC_USER_KEYRING, "user", name, 0);
-		if (id < 0 || keyctl_link(id, ring) < 0)
-			return errno == EDQUOT ? 0 : errno; /* ENOKEY: more fillers would be needed */
+	for (size_t n = 0; n < sizeof(ids) / sizeof(ids[0]); n++) {
+		(void) snprintf(name, sizeof(name), "small-%zu", n); /* fits */
+		ids[n] = add_key("user", name, "x", 1, small);
+		if (ids[n] < 0)
+			return errno;
 	}
-	return r;
+	r = quota_fill();
+	for (size_t n = 0; r == 0 && n < sizeof(ids) / sizeof(ids[0]); n++)
+		if (keyctl_link(ids[n], links) < 0)
+			return errno == EDQUOT ? 0 : errno;
+	return r == 0 ? ENOSPC : r;
 }
 
 static int links_free(void)
 {
-	long ring = keyctl_search(KEY_SPEC_USER_KEYRING, "keyring", "filler-links", 0);
+	static const char *const names[] = { "filler-links", "filler-small" };
 
-	return ring < 0 || keyctl_clear((key_serial_t) ring) < 0 || keyctl_unlink((key_serial_t) ring, KEY_SPEC_USER_KEYRING) < 0 ? errno : 0;
+	for (size_t i = 0; i < 2; i++) {
+		long ring = keyctl_search(KEY_SPEC_USER_KEYRING, "keyring", names[i], 0);
+
+		if (ring < 0 || keyctl_clear((key_serial_t) ring) < 0 || keyctl_unlink((key_serial_t) ring, KEY_SPEC_USER_KEYRING) < 0)
+			return errno;
+	}
+	return 0;
 }
 
 static int quota_free(void)
