@@ -6,7 +6,7 @@
 set -u
 export LC_ALL=C
 src=$(realpath "${top_srcdir:-.}")
-LIMIT_SEC=${LIMIT_SEC:-1400}
+LIMIT_SEC=${LIMIT_SEC:-800}
 kernel=$1 root=$2 state=$3 tpm=${4:-}
 work=$(mktemp -d)
 tpm_pid=

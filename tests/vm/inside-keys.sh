@@ -9,13 +9,13 @@ here=${BASH_SOURCE[0]%/*}
 grep -q '^pkcs8_key_parser ' /proc/modules || fail "modules-load.d did not load the parser"
 
 # where test_provider has the openssl command look
-mkdir -p /var/lib/keyroll-vm/work/.libs
-ln -sf "$(find /usr/lib* -name keyroll.so -type f | head -n 1)" /var/lib/keyroll-vm/work/.libs/keyroll.so || fail "no provider"
+mkdir -p .libs # inside.sh has begun this in a folder of its own
+ln -sf "$(find /usr/lib* -name keyroll.so -type f | head -n 1)" .libs/keyroll.so || fail "no provider"
 
 # in a unit, as the custodian is: a session keyring of its own, the user keyring not in it
 run_test() {
-	systemd-run --quiet --pipe --wait --collect -p KeyringMode=private -p WorkingDirectory=/var/lib/keyroll-vm/work \
-		--setenv=KEYROLL_KEYD="$(find /usr/lib* -name keyroll-keyd -type f | head -n 1)" --setenv=top_builddir=/var/lib/keyroll-vm/work "${@:2}" "$here/$1" ||
+	systemd-run --quiet --pipe --wait --collect -p KeyringMode=private -p WorkingDirectory="$PWD" \
+		--setenv=KEYROLL_KEYD="$(find /usr/lib* -name keyroll-keyd -type f | head -n 1)" --setenv=top_builddir="$PWD" "${@:2}" "$here/$1" ||
 		fail "$1"
 }
 run_test test_ks_contract --setenv=KEYROLL_BACKENDS="kernel keyring"
