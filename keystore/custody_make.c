@@ -79,6 +79,18 @@ static void making_end(struct making *g, int status, const struct err *e)
 	client_ready(c);
 }
 
+static int job_start(struct making *g, void (*run)(struct job *job), void (*done)(struct job *job))
+{
+	struct making_job *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->job = (struct job){ .run = run, .done = done, .lane = g->client->peer.uid };
+	t->making = g;
+	jobs_add(jobs_of(g->server, g->backend), &t->job);
+	return 0;
+}
+
 static void test_run(struct job *job)
 {
 	struct making_job *t = (struct making_job *) job;
@@ -102,7 +114,6 @@ static void test_done(struct job *job)
 /* The key lies in its slot's ring as g->made says: what is left is to try it. */
 static int making_test(struct making *g, struct err *reterr)
 {
-	struct making_job *t;
 	int r = vault_key_set_public(g->key, g->made.spki_der.data, g->made.spki_der.len, reterr);
 
 	if (r == 0 && g->key->material.bits != g->bits)
@@ -113,13 +124,7 @@ static int making_test(struct making *g, struct err *reterr)
 		return r;
 	g->key->material.serial = g->made.serial;
 	memcpy(g->key->reject_random, g->made.reject_random, sizeof(g->key->reject_random));
-	t = calloc(1, sizeof(*t));
-	if (!t)
-		return -ENOMEM;
-	t->job = (struct job){ .run = test_run, .done = test_done, .lane = g->client->peer.uid };
-	t->making = g;
-	jobs_add(jobs_of(g->server, g->backend), &t->job);
-	return 0;
+	return job_start(g, test_run, test_done);
 }
 
 /* ---- in a device */
@@ -150,18 +155,6 @@ static void device_done(struct job *job)
 		r = making_test(g, &e);
 	if (r < 0)
 		making_end(g, r, &e);
-}
-
-static int making_device(struct making *g)
-{
-	struct making_job *t = calloc(1, sizeof(*t));
-
-	if (!t)
-		return -ENOMEM;
-	t->job = (struct job){ .run = device_run, .done = device_done, .lane = g->client->peer.uid };
-	t->making = g;
-	jobs_add(jobs_of(g->server, g->backend), &t->job);
-	return 0;
 }
 
 /* ---- in a child */
@@ -289,7 +282,7 @@ int making_start(struct server *s, struct client *c, struct custody_msg *m, stru
 	g->fd = -1;
 	r = making_fill(g, c, m, reterr);
 	if (r == 0)
-		r = g->backend->device ? making_device(g) : making_fork(g, m, reterr);
+		r = g->backend->device ? job_start(g, device_run, device_done) : making_fork(g, m, reterr);
 	if (r < 0) { /* a child that runs already is ended */
 		making_free(g);
 		return r;
