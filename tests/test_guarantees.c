@@ -99,13 +99,15 @@ static int as_view(enum view v, call_fn call)
 	return child_status(pid);
 }
 
-/* As the custodian's user and with no keyring of its own, which would be counted. */
+/* As the custodian's user, with its @u in the session, also where the session that was inherited has it not. The keyring for it is root's, whose quota is
+ * not looked at. */
 static int as_user(call_fn call)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(become(at->uid, at->uid) ? call() : 255);
+		_exit(keyctl_join_session_keyring(NULL) >= 0 && become(at->uid, at->uid) &&
+				      keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_SESSION_KEYRING) == 0 ? call() : 255);
 	return child_status(pid);
 }
 
