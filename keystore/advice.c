@@ -73,12 +73,24 @@ void advice_build(const struct advice *a, char ret[KS_ADVICE_BYTES])
 	part_add(ret, seal_wants(a->at_rest));
 }
 
+static const char *token_wants(int code)
+{
+	switch (-code) {
+	case ENOTSUP:
+		return "set [Token] Provider=, keyroll-keyd(8)";
+	case EPERM:
+		return "put the PIN into [Token] PINFile=, which this user alone may read (mode 0600)";
+	default:
+		return "see that the device is there and may be opened by this user";
+	}
+}
+
 const char *advice_level(const struct backend_levels *levels, enum ks_protection wanted)
 {
 	const char *wants = wanted == KS_PROTECTION_KERNEL ? kernel_wants(levels->why_not[wanted].code) : "";
 	const char *colon = strstr(wants, ": "); /* behind the level's name */
 
 	if (wanted == KS_PROTECTION_TOKEN)
-		return levels->why_not[wanted].code == -ENOTSUP ? "set [Token] Provider=, keyroll-keyd(8)" : "see that the device is there and may be opened by this user";
+		return token_wants(levels->why_not[wanted].code);
 	return colon ? colon + 2 : "name another level, or auto";
 }

@@ -47,6 +47,9 @@ struct backend { /* NULL in the table: see "device" below */
 };
 
 struct backend_device {
+	/* Asks it whether it is there; may take as long as it likes. hung: whether it took too long already, told at once. Errors as token_ready. */
+	int (*ready)(struct err *reterr);
+	int (*hung)(struct err *reterr);
 	/* Makes a key, or finds the one that uri names (NULL: none), and gives its record, which is no secret. Errors as token_make and token_adopt. */
 	int (*make)(int bits, const char *uri, struct buf *record, struct buf *spki, struct err *reterr);
 	/* Whether the record at serial is of the key with that public key: told without the device. */

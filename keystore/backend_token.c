@@ -101,15 +101,17 @@ static int remove_key(key_serial_t ring, const char *label)
 	return rings_key_remove(ring, TYPE, label);
 }
 
-/* Its keys are tested one by one when they are found: making one for the sake of a probe takes a TPM up to a minute. */
+/* What it was when it was asked last. Its keys are tested one by one: making one for the sake of a probe takes a TPM up to a minute. */
 static int probe(const struct buf *pkcs8, EVP_PKEY *pub, struct err *reterr)
 {
 	(void) pkcs8;
 	(void) pub;
-	return token_ready(reterr);
+	return token_state(reterr);
 }
 
-static const struct backend_device device = { .make = make, .is = is, .sign = sign, .open_pkcs1 = open_pkcs1, .open_oaep = open_oaep };
+static const struct backend_device device = {
+	.ready = token_ready, .hung = token_hung, .make = make, .is = is, .sign = sign, .open_pkcs1 = open_pkcs1, .open_oaep = open_oaep,
+};
 
 const struct backend backend_token = {
 	.protection = KS_PROTECTION_TOKEN,

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include "keystore/custody_jobs.h"
 
@@ -19,13 +20,15 @@ struct jobs {
 	pthread_cond_t changed;
 	struct queue waiting, finished;
 	uint64_t turn; /* of the job that was taken last */
-	int running, started;
+	int running, blocked, started; /* blocked: of those that run, how many are between jobs_block and jobs_unblock */
 	bool paused, ending;
 	int event_fd;
 	sd_event_source *source;
 	pthread_t thread[WORKERS_MAX];
 	int n_threads;
 };
+
+static _Thread_local struct jobs *mine; /* whose worker this thread is */
 
 static void queue_add(struct queue *q, struct job *job)
 {
@@ -79,6 +82,7 @@ static void *worker(void *arg)
 	static const uint64_t one = 1;
 	struct jobs *j = arg;
 
+	mine = j;
 	(void) pthread_mutex_lock(&j->lock);
 	j->started++;
 	(void) pthread_cond_broadcast(&j->changed);
@@ -137,6 +141,18 @@ static int threads_start(struct jobs *j, int workers, struct err *reterr)
 	return r == 0 ? 0 : err_set(reterr, -r, "starting a worker thread: %s", strerror(r));
 }
 
+/* glibc's cannot fail, nor can it refuse that clock. */
+static void locks_init(struct jobs *j)
+{
+	pthread_condattr_t attr;
+
+	(void) pthread_mutex_init(&j->lock, NULL);
+	(void) pthread_condattr_init(&attr);
+	(void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void) pthread_cond_init(&j->changed, &attr);
+	(void) pthread_condattr_destroy(&attr);
+}
+
 int jobs_new(sd_event *event, int workers, struct jobs **ret, struct err *reterr)
 {
 	AUTO(jobs) struct jobs *j = calloc(1, sizeof(*j));
@@ -149,8 +165,7 @@ int jobs_new(sd_event *event, int workers, struct jobs **ret, struct err *reterr
 		workers = cores > 0 ? (int) cores : 1;
 	j->waiting.last = &j->waiting.first;
 	j->finished.last = &j->finished.first;
-	(void) pthread_mutex_init(&j->lock, NULL); /* glibc's cannot fail */
-	(void) pthread_cond_init(&j->changed, NULL);
+	locks_init(j);
 	j->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (j->event_fd < 0)
 		return err_set(reterr, -errno, "eventfd: %s", strerror(errno));
@@ -191,7 +206,7 @@ void jobs_quiesce(struct jobs *j)
 {
 	(void) pthread_mutex_lock(&j->lock);
 	j->paused = true;
-	while (j->running > 0 || j->started < j->n_threads) /* a thread that is still being born holds locks of the run-time's */
+	while (j->running > j->blocked || j->started < j->n_threads) /* a thread that is still being born holds locks of the run-time's */
 		(void) pthread_cond_wait(&j->changed, &j->lock);
 	(void) pthread_mutex_unlock(&j->lock);
 }
@@ -202,4 +217,51 @@ void jobs_resume(struct jobs *j)
 	j->paused = false;
 	(void) pthread_cond_broadcast(&j->changed);
 	(void) pthread_mutex_unlock(&j->lock);
+}
+
+void jobs_block(void)
+{
+	if (!mine)
+		return;
+	(void) pthread_mutex_lock(&mine->lock);
+	mine->blocked++;
+	(void) pthread_cond_broadcast(&mine->changed);
+	(void) pthread_mutex_unlock(&mine->lock);
+}
+
+void jobs_unblock(void)
+{
+	if (!mine)
+		return;
+	(void) pthread_mutex_lock(&mine->lock);
+	while (mine->paused)
+		(void) pthread_cond_wait(&mine->changed, &mine->lock);
+	mine->blocked--;
+	(void) pthread_mutex_unlock(&mine->lock);
+}
+
+int jobs_wait(struct jobs *j, unsigned ms)
+{
+	struct timespec until;
+	int r = 0;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &until); /* that clock is always there */
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	(void) pthread_mutex_lock(&j->lock);
+	while (r == 0 && (j->running > 0 || (j->waiting.first && !j->ending)))
+		r = -pthread_cond_timedwait(&j->changed, &j->lock, &until);
+	(void) pthread_mutex_unlock(&j->lock);
+	return r;
+}
+
+int jobs_end(struct jobs *j, unsigned ms)
+{
+	(void) pthread_mutex_lock(&j->lock);
+	j->ending = true;
+	(void) pthread_cond_broadcast(&j->changed);
+	(void) pthread_mutex_unlock(&j->lock);
+	return jobs_wait(j, ms);
 }

@@ -26,9 +26,9 @@ int keys_recover(struct server *s, struct vault_key *k, struct err *reterr)
 {
 	int r;
 
-	jobs_quiesce(s->jobs);
+	server_quiesce(s);
 	r = vault_restore(s->vault, k, reterr);
-	jobs_resume(s->jobs);
+	server_resume(s);
 
 	if (r == 0) {
 		log_line(LOG_WARNING, "key %s was gone from its keyring and is restored", k->label);
@@ -130,7 +130,7 @@ int keys_list(struct server *s, struct client *c, const struct custody_msg *m)
 }
 
 /* Only for those who may make keys, since trying costs something. */
-int keys_level(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr)
+int keys_level(struct server *s, struct client *c, const struct custody_msg *m, struct err *reterr)
 {
 	const struct backend *b;
 
@@ -140,5 +140,7 @@ int keys_level(struct server *s, const struct client *c, const struct custody_ms
 		return err_set(reterr, -EINVAL, "protection %u is not known", m->protection);
 	if (m->protection == KS_PROTECTION_AUTO)
 		return 0;
+	if (m->protection == KS_PROTECTION_TOKEN && s->device_jobs)
+		return device_level(s, c, m);
 	return level_find(s->vault->dir, (enum ks_protection) m->protection, &s->vault->levels, &b, reterr);
 }

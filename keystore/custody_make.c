@@ -33,6 +33,7 @@ struct making_job { /* making a key in a device, or the first private operation 
 	struct making *making;
 	struct err e;
 	int result;
+	bool absent; /* the device */
 };
 
 void making_free(struct making *g)
@@ -79,15 +80,20 @@ static void making_end(struct making *g, int status, const struct err *e)
 	client_ready(c);
 }
 
-static int job_start(struct making *g, void (*run)(struct job *job), void (*done)(struct job *job))
+static int job_start(struct making *g, void (*run)(struct job *job), void (*done)(struct job *job), struct err *reterr)
 {
-	struct making_job *t = calloc(1, sizeof(*t));
+	struct making_job *t;
+	struct jobs *jobs;
+	int r = jobs_of(g->server, g->backend, &jobs, reterr);
 
+	if (r < 0)
+		return r;
+	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	t->job = (struct job){ .run = run, .done = done, .lane = g->client->peer.uid };
 	t->making = g;
-	jobs_add(jobs_of(g->server, g->backend), &t->job);
+	jobs_add(jobs, &t->job);
 	return 0;
 }
 
@@ -124,7 +130,7 @@ static int making_test(struct making *g, struct err *reterr)
 		return r;
 	g->key->material.serial = g->made.serial;
 	memcpy(g->key->reject_random, g->made.reject_random, sizeof(g->key->reject_random));
-	return job_start(g, test_run, test_done);
+	return job_start(g, test_run, test_done, reterr);
 }
 
 /* ---- in a device */
@@ -134,7 +140,10 @@ static void device_run(struct job *job)
 	struct making_job *t = (struct making_job *) job;
 	struct making *g = t->making;
 
-	t->result = g->backend->device->make(g->bits, g->request.text[0] ? g->request.text : NULL, &g->made.copy, &g->made.spki_der, &t->e);
+	t->result = g->backend->device->ready(&t->e);
+	t->absent = t->result < 0;
+	if (t->result == 0)
+		t->result = g->backend->device->make(g->bits, g->request.text[0] ? g->request.text : NULL, &g->made.copy, &g->made.spki_der, &t->e);
 	if (t->result == 0 && RAND_priv_bytes(g->made.reject_random, sizeof(g->made.reject_random)) != 1)
 		t->result = err_from_openssl(&t->e, -EIO, "making a key");
 }
@@ -146,6 +155,8 @@ static void device_done(struct job *job)
 	struct err e = t->e;
 	int r = t->result;
 
+	if (t->absent && level_find(g->server->vault->dir, g->backend->protection, &g->server->vault->levels, &g->backend, &e) < 0)
+		r = -ENOTSUP; /* in its words, which say what to do */
 	free(t);
 	if (r == 0)
 		r = rings_renew(&g->server->vault->rings, &e);
@@ -230,7 +241,9 @@ static int making_fill(struct making *g, const struct client *c, const struct cu
 	if (r == 0)
 		r = custody_names_parse(&m->body, &pos, &g->key->groups, reterr);
 	g->backend = g->server->vault->backend; /* under AUTO */
-	if (r == 0 && m->protection != KS_PROTECTION_AUTO)
+	if (r == 0 && m->protection == KS_PROTECTION_TOKEN && g->server->device_jobs)
+		g->backend = &backend_token; /* asked on its own thread whether it is there */
+	else if (r == 0 && m->protection != KS_PROTECTION_AUTO)
 		r = level_find(g->server->vault->dir, (enum ks_protection) m->protection, &g->server->vault->levels, &g->backend, reterr);
 	if (r < 0)
 		return r;
@@ -257,9 +270,9 @@ static int making_fork(struct making *g, const struct custody_msg *m, struct err
 
 	if (r < 0)
 		return r;
-	jobs_quiesce(s->jobs);
+	server_quiesce(s);
 	r = keygen_start(&order, &g->pid, &g->fd, reterr);
-	jobs_resume(s->jobs);
+	server_resume(s);
 	if (r == 0)
 		r = sd_event_add_io(s->event, &g->source, g->fd, EPOLLIN, on_made, g);
 	if (r >= 0)
@@ -282,7 +295,7 @@ int making_start(struct server *s, struct client *c, struct custody_msg *m, stru
 	g->fd = -1;
 	r = making_fill(g, c, m, reterr);
 	if (r == 0)
-		r = g->backend->device ? job_start(g, device_run, device_done) : making_fork(g, m, reterr);
+		r = g->backend->device ? job_start(g, device_run, device_done, reterr) : making_fork(g, m, reterr);
 	if (r < 0) { /* a child that runs already is ended */
 		making_free(g);
 		return r;

@@ -19,9 +19,24 @@
 #include "keystore/level.h"
 #include "keystore/token.h"
 
-struct jobs *jobs_of(const struct server *s, const struct backend *b)
+int jobs_of(const struct server *s, const struct backend *b, struct jobs **ret, struct err *reterr)
 {
-	return b->device && s->device_jobs ? s->device_jobs : s->jobs;
+	*ret = b->device && s->device_jobs ? s->device_jobs : s->jobs;
+	return b->device ? b->device->hung(reterr) : 0;
+}
+
+void server_quiesce(const struct server *s)
+{
+	if (s->device_jobs)
+		jobs_quiesce(s->device_jobs);
+	jobs_quiesce(s->jobs);
+}
+
+void server_resume(const struct server *s)
+{
+	if (s->device_jobs)
+		jobs_resume(s->device_jobs);
+	jobs_resume(s->jobs);
 }
 
 int dispatch(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr)
@@ -165,19 +180,24 @@ static void server_clear(struct server *s)
 	(void) sd_event_source_disable_unref(s->listener);
 	if (s->vault)
 		vault_free(s->vault);
+	token_close();
 	(void) sd_event_unref(s->event);
 }
 
-/* Its thread is never made quiet for a fork; but none forks while it is being born, with locks of the run-time's. */
-static int device_jobs_start(struct server *s, struct err *reterr)
+/* Finding keys forks, as keygen_restore. */
+static int vault_start(struct server *s, struct err *reterr)
 {
-	int r = jobs_new(s->event, 1, &s->device_jobs, reterr);
+	const struct custody_options *o = s->o;
+	int r = o->token_provider ? device_start(s, reterr) : 0;
 
 	if (r < 0)
 		return r;
-	jobs_quiesce(s->device_jobs);
-	jobs_resume(s->device_jobs);
-	return 0;
+	if (s->device_jobs)
+		jobs_quiesce(s->device_jobs);
+	r = vault_open(o->state_dir, o->protection, o->seal, o->keep_parsed, say, &s->vault, reterr);
+	if (s->device_jobs)
+		jobs_resume(s->device_jobs);
+	return r;
 }
 
 static int serve(struct server *s, int listen_fd, struct err *reterr)
@@ -186,21 +206,17 @@ static int serve(struct server *s, int listen_fd, struct err *reterr)
 
 	if (r < 0)
 		return r;
-	r = s->o->token_provider ? device_jobs_start(s, reterr) : 0;
-	if (r < 0) {
-		jobs_free(s->jobs);
-		return r;
-	}
 	r = sd_event_add_io(s->event, &s->listener, listen_fd, EPOLLIN, on_connection, s);
 	if (r >= 0) {
 		protection_say(s->vault);
 		log_event(LOG_EV_STARTED, NULL, "%zu keys", s->vault->n_keys);
 		(void) sd_notifyf(0, "READY=1\nSTATUS=%zu keys, protection %s", s->vault->n_keys, ks_protection_name(s->vault->backend->protection));
-		r = sd_event_loop(s->event);
+		if (s->device_jobs)
+			r = device_test_keys(s);
+		if (r >= 0)
+			r = sd_event_loop(s->event);
 		(void) sd_notify(0, "STOPPING=1");
 	}
-	if (s->device_jobs)
-		jobs_free(s->device_jobs);
 	jobs_free(s->jobs);
 	return r < 0 ? err_set(reterr, r, "event loop: %s", strerror(-r)) : 0;
 }
@@ -209,6 +225,7 @@ int custody_server_run(const struct custody_options *o, struct err *reterr)
 {
 	struct server s = { .o = o };
 	AUTO(fd) int listen_fd = -1;
+	bool hung;
 	int r;
 
 	close_up();
@@ -217,13 +234,19 @@ int custody_server_run(const struct custody_options *o, struct err *reterr)
 	if (r == 0)
 		r = listen_fd = listen_get(o, reterr); /* first, so that clients wait instead of being refused */
 	if (r >= 0)
-		r = vault_open(o->state_dir, o->protection, o->seal, o->keep_parsed, say, &s.vault, reterr);
+		r = vault_start(&s, reterr);
 	if (r == -ENOTSUP)
 		level_say(o);
 	if (r == 0)
 		r = serve(&s, listen_fd, reterr);
-	server_clear(&s);
+	hung = s.device_jobs && device_end(&s) < 0;
+	if (!hung)
+		server_clear(&s);
 	if (listen_fd >= 0 && listen_fd != SD_LISTEN_FDS_START && o->socket_path)
 		(void) unlink(o->socket_path); /* ours; a socket unit's stays */
+	if (hung) { /* a thread is still in the device's provider, which the end of main would clear away under it */
+		(void) log_err(r, reterr, "stopped, with a token that does not answer"); /* the code again */
+		_exit(r < 0);
+	}
 	return r < 0 ? r : 0;
 }

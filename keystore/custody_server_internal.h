@@ -29,7 +29,8 @@ struct server {
 	sd_event_source *listener;
 	struct vault *vault;
 	struct jobs *jobs;
-	struct jobs *device_jobs; /* NULL: none is configured. A device does one thing at a time, and may take a minute: the loop never waits for it, not even to fork */
+	struct jobs *device_jobs; /* NULL: no device is configured */
+	struct job device_first;  /* asks it whether it is there */
 	struct client *clients;
 	struct making *makings;
 	size_t n_clients, n_makings;
@@ -54,8 +55,11 @@ void client_ready(struct client *c);
 
 /* custody_server.c: whichever m asks for. */
 int dispatch(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
-/* custody_server.c: where private operations of that backend are queued. */
-struct jobs *jobs_of(const struct server *s, const struct backend *b);
+/* custody_server.c: where private operations of that backend are queued, unless it is a device that hangs: -ENODEV. */
+int jobs_of(const struct server *s, const struct backend *b, struct jobs **ret, struct err *reterr) CHECKED;
+/* custody_server.c: no thread of ours is inside a library between the two, but for what jobs_block is for. */
+void server_quiesce(const struct server *s);
+void server_resume(const struct server *s);
 /* custody_sign.c: SIGN, SIGN_DIGEST, DECRYPT. Takes m's body. -ENOKEY, -EACCES, -EPROTO by the floor, -EINVAL. */
 int op_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
 /* custody_make.c: GENERATE. -EINVAL, -EACCES, -EEXIST, -EAGAIN while too many are being made, -ENOTSUP the level. */
@@ -67,7 +71,18 @@ int keys_load(struct server *s, struct client *c, const struct custody_msg *m, s
 int keys_promote(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
 int keys_delete(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
 int keys_list(struct server *s, struct client *c, const struct custody_msg *m) CHECKED;
-int keys_level(struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
+int keys_level(struct server *s, struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
+
+/* ---- custody_device.c: only with a device configured */
+
+/* Starts its thread and asks the device whether it is there, for as long as a start may take: token_state says what came out. */
+int device_start(struct server *s, struct err *reterr) CHECKED;
+/* LEVEL, of the device: asks it. */
+int device_level(struct server *s, struct client *c, const struct custody_msg *m) CHECKED;
+/* Tests the keys that were found, one by one, and says which do not work. -ENOMEM. */
+int device_test_keys(struct server *s) CHECKED;
+/* Ends the thread. -ETIMEDOUT: the device hangs, so that no memory of ours may be freed any more. */
+int device_end(struct server *s) CHECKED;
 
 /* The key that m names, borrowed, when the client may use it. -ENOKEY, -EACCES. */
 int keys_find(const struct server *s, const struct client *c, const struct custody_msg *m, struct vault_key **ret, struct err *reterr) CHECKED;

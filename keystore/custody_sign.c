@@ -1,6 +1,9 @@
 /* Private operations: judged on the loop, done on a worker, answered on the loop. */
 #include <errno.h>
+#include <poll.h>
+#include <time.h>
 
+#include "keystore/custody_conn.h"
 #include "keystore/custody_op.h"
 #include "keystore/custody_server_internal.h"
 
@@ -14,6 +17,7 @@ struct op_job {
 	struct backend_key material;
 	struct custody_msg request, reply;
 	struct err e;
+	uint64_t asked; /* microseconds, as sd_event_now tells them */
 	bool retried;
 };
 
@@ -26,10 +30,25 @@ static void op_free(struct op_job *j)
 	free(j);
 }
 
+/* Whoever asked has hung up or given up by now, so the answer is no use to anyone, and those behind it wait. The descriptor stays while the client is
+ * busy. */
+static bool op_is_late(const struct op_job *j)
+{
+	struct pollfd p = { .fd = j->client->fd };
+	struct timespec now;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &now); /* that clock is always there */
+	return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000 > j->asked / 1000 + CUSTODY_TIMEOUT_MS || poll(&p, 1, 0) > 0;
+}
+
 static void op_run(struct job *job)
 {
 	struct op_job *j = (struct op_job *) job;
 
+	if (op_is_late(j)) {
+		j->reply.status = err_set(&j->e, -ETIMEDOUT, "the request has waited for more than %d ms", CUSTODY_TIMEOUT_MS);
+		return;
+	}
 	j->reply.status = custody_op_run(j->key, j->backend, &j->material, &j->request, &j->reply.body, &j->e);
 }
 
@@ -47,6 +66,7 @@ static void op_material(struct op_job *j)
 static bool op_again(struct op_job *j)
 {
 	struct server *s = j->client->server;
+	struct jobs *jobs;
 
 	if ((j->reply.status != -ENOKEY && j->reply.status != -EIO) || j->retried || vault_find_spki(s->vault, j->key->label, j->key->spki) != j->key)
 		return false;
@@ -54,7 +74,10 @@ static bool op_again(struct op_job *j)
 	if (keys_recover(s, j->key, &j->e) < 0)
 		return false;
 	op_material(j);
-	jobs_add(jobs_of(s, j->backend), &j->job);
+	j->reply.status = jobs_of(s, j->backend, &jobs, &j->e);
+	if (j->reply.status < 0)
+		return false;
+	jobs_add(jobs, &j->job);
 	return true;
 }
 
@@ -107,6 +130,7 @@ static int crowd_check(const struct server *s, const struct client *c, struct er
 int op_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr)
 {
 	struct vault_key *k = NULL;
+	struct jobs *jobs;
 	struct op_job *j;
 	int r = keys_find(s, c, m, &k, reterr);
 
@@ -114,6 +138,8 @@ int op_start(struct server *s, struct client *c, struct custody_msg *m, struct e
 		r = crowd_check(s, c, reterr);
 	if (r == 0)
 		r = floor_check(s, c, k, m, reterr);
+	if (r == 0)
+		r = jobs_of(s, k->backend, &jobs, reterr);
 	if (r < 0)
 		return r;
 	j = calloc(1, sizeof(*j));
@@ -126,7 +152,8 @@ int op_start(struct server *s, struct client *c, struct custody_msg *m, struct e
 	j->request = *m;
 	m->body = BUF_EMPTY; /* moved */
 	j->reply = (struct custody_msg){ .op = m->op, .id = m->id, .body = BUF_SECRET };
+	(void) sd_event_now(s->event, CLOCK_MONOTONIC, &j->asked); /* on the loop's own thread it cannot fail */
 	client_busy(c);
-	jobs_add(jobs_of(s, j->backend), &j->job);
+	jobs_add(jobs, &j->job);
 	return 1;
 }

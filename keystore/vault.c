@@ -12,7 +12,6 @@
 #include "common/fs.h"
 #include "keystore/advice.h"
 #include "keystore/keygen.h"
-#include "keystore/token.h"
 #include "keystore/vault.h"
 
 enum { VAULT_COPY_BYTES = 16 * 1024 }; /* a sealed copy has 3 KiB, a record at most 8 */
@@ -418,8 +417,6 @@ static int key_recover(struct vault *v, struct vault_key *k, vault_say_fn say, s
 		say(LOG_ERR, &why, k->label);
 	else if (vault_key_made_at(k) != k->protection)
 		lowered_say(v, k, say);
-	else if (k->backend->device && backend_test(k->backend, &k->material, &why) < 0)
-		say(LOG_ERR, &why, k->label);
 	return r == -ENODATA ? vault_delete(v, k, reterr) : 0;
 }
 
@@ -576,7 +573,6 @@ void vault_free(struct vault *v)
 	for (size_t i = 0; i < v->n_keys; i++)
 		vault_key_unref(v->keys[i]);
 	free(v->keys);
-	token_close();
 	seal_clear(&v->seal);
 	free(v->dir);
 	free(v);

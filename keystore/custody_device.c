@@ -1,0 +1,130 @@
+/* The device that keeps keys for good, as the loop sees it: a thread of its own, since it does one thing at a time, may take a minute for it, and may hang. */
+#include <errno.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "keystore/custody_server_internal.h"
+#include "keystore/level.h"
+
+enum { DEVICE_START_MS = 20000, DEVICE_END_MS = 5000 };
+
+static void first_run(struct job *job)
+{
+	(void) backend_token.device->ready(NULL); /* what came out is its state, for whoever asks */
+	(void) job;
+}
+
+static void first_done(struct job *job)
+{
+	(void) job; /* the server's own */
+}
+
+int device_start(struct server *s, struct err *reterr)
+{
+	int r = jobs_new(s->event, 1, &s->device_jobs, reterr);
+
+	if (r < 0)
+		return r;
+	s->device_first = (struct job){ .run = first_run, .done = first_done };
+	jobs_add(s->device_jobs, &s->device_first);
+	if (jobs_wait(s->device_jobs, DEVICE_START_MS) < 0)
+		log_line(LOG_WARNING, "the token has not answered for %d s, and is not waited for", DEVICE_START_MS / 1000);
+	return 0; /* one that hangs holds up no other level */
+}
+
+int device_end(struct server *s)
+{
+	int r = jobs_end(s->device_jobs, DEVICE_END_MS);
+
+	if (r == 0)
+		jobs_free(TAKE(s->device_jobs));
+	return r;
+}
+
+/* ---- LEVEL */
+
+struct level_job {
+	struct job job;
+	struct client *client;
+	struct custody_msg request;
+};
+
+static void level_run(struct job *job)
+{
+	(void) backend_token.device->ready(NULL); /* as first_run */
+	(void) job;
+}
+
+static void level_done(struct job *job)
+{
+	struct level_job *j = (struct level_job *) job;
+	struct client *c = j->client;
+	struct vault *v = c->server->vault;
+	struct err e = { .code = 0 };
+	const struct backend *b;
+	int r = level_find(v->dir, (enum ks_protection) j->request.protection, &v->levels, &b, &e);
+
+	client_answer(c, &j->request, r, &e);
+	free(j);
+	client_ready(c);
+}
+
+int device_level(struct server *s, struct client *c, const struct custody_msg *m)
+{
+	struct level_job *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return -ENOMEM;
+	j->job = (struct job){ .run = level_run, .done = level_done, .lane = c->peer.uid };
+	j->client = c;
+	j->request = (struct custody_msg){ .op = m->op, .id = m->id, .protection = m->protection, .body = BUF_EMPTY };
+	client_busy(c);
+	jobs_add(s->device_jobs, &j->job);
+	return 1;
+}
+
+/* ---- the keys that were found at start */
+
+struct test_job {
+	struct job job;
+	struct vault_key *key;
+	struct backend_key material;
+	struct err e;
+	int result;
+};
+
+static void test_run(struct job *job)
+{
+	struct test_job *j = (struct test_job *) job;
+
+	j->result = backend_test(&backend_token, &j->material, &j->e);
+}
+
+static void test_done(struct job *job)
+{
+	struct test_job *j = (struct test_job *) job;
+
+	if (j->result < 0)
+		log_line(LOG_ERR, "key %s: %s", j->key->label, err_text(&j->e, j->result));
+	vault_key_unref(j->key);
+	free(j);
+}
+
+int device_test_keys(struct server *s)
+{
+	for (size_t i = 0; i < s->vault->n_keys; i++) {
+		struct vault_key *k = s->vault->keys[i];
+		struct test_job *j;
+
+		if (!k->backend->device || k->material.serial == 0)
+			continue;
+		j = calloc(1, sizeof(*j));
+		if (!j)
+			return -ENOMEM;
+		j->job = (struct job){ .run = test_run, .done = test_done };
+		j->key = vault_key_ref(k);
+		j->material = k->material;
+		jobs_add(s->device_jobs, &j->job);
+	}
+	return 0;
+}
