@@ -141,6 +141,6 @@ int keys_level(struct server *s, struct client *c, const struct custody_msg *m, 
 	if (m->protection == KS_PROTECTION_AUTO)
 		return 0;
 	if (m->protection == KS_PROTECTION_TOKEN && s->device_jobs)
-		return device_level(s, c, m);
+		return device_level(s, c, m, reterr);
 	return level_find(s->vault->dir, (enum ks_protection) m->protection, &s->vault->levels, &b, reterr);
 }

@@ -245,7 +245,9 @@ int custody_server_run(const struct custody_options *o, struct err *reterr)
 	if (listen_fd >= 0 && listen_fd != SD_LISTEN_FDS_START && o->socket_path)
 		(void) unlink(o->socket_path); /* ours; a socket unit's stays */
 	if (hung) { /* a thread is still in the device's provider, which the end of main would clear away under it */
-		(void) log_err(r, reterr, "stopped, with a token that does not answer"); /* the code again */
+		log_line(LOG_WARNING, "the token does not answer, and its end is not waited for");
+		if (r < 0)
+			(void) log_err(r, reterr, "stopped"); /* the code again */
 		_exit(r < 0);
 	}
 	return r < 0 ? r : 0;

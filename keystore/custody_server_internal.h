@@ -77,8 +77,8 @@ int keys_level(struct server *s, struct client *c, const struct custody_msg *m, 
 
 /* Starts its thread and asks the device whether it is there, for as long as a start may take: token_state says what came out. */
 int device_start(struct server *s, struct err *reterr) CHECKED;
-/* LEVEL, of the device: asks it. */
-int device_level(struct server *s, struct client *c, const struct custody_msg *m) CHECKED;
+/* LEVEL, of the device: asks it. -ENOTSUP at once when it hangs. */
+int device_level(struct server *s, struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
 /* Tests the keys that were found, one by one, and says which do not work. -ENOMEM. */
 int device_test_keys(struct server *s) CHECKED;
 /* Ends the thread. -ETIMEDOUT: the device hangs, so that no memory of ours may be freed any more. */

@@ -183,6 +183,44 @@ test_no_token() {
 	pass "a provider that gives keys out, and a file, are no token"
 }
 
+# A TPM that takes requests and never answers. What does not need it goes on, from the start on; it is told of, and used again when it answers.
+hang_is_told() { ctl reload; until_true 4 grep -q 'KEY_LEVEL: .*the token of provider tpm2 has not answered for [0-9]* s.*trustpoint=hung' "$ROOT/log/keyrolld.log"; }
+comes_back() { ctl reload; until_true 4 is_enrolled hung; }
+not_running() { ! kill -0 "$1"; }
+test_hangs() {
+	local pid
+	stop_all
+	tpm_tidy
+	rm "$ROOT"/etc/keyroll/trustpoints/*.conf
+	printf '[Token]\nProvider=tpm2\n' >"$ROOT/etc/keyroll/keyd.conf"
+	trustpoint plain >"$ROOT/etc/keyroll/trustpoints/plain.conf"
+	trustpoint hung Protection=token >"$ROOT/etc/keyroll/trustpoints/hung.conf"
+	tpm_use "$CA_PORT"; tpm_tidy
+	run_ca TPMCA
+	tpm_use "$ROUTER_PORT"
+	kill -STOP "$SWTPM_PID"
+	start_agent
+	until_true 60 is_enrolled plain || fail "a token that hangs holds up another level: $(ctl show plain)"
+	D=$ROOT/var/lib/keyroll/delivered/plain/current
+	key_signs || fail "a token that hangs holds up another level's key: $(cat "$ROOT/log/openssl.log")"
+	until_true 40 hang_is_told || fail "a token that hangs is not told of: $(grep KEY_LEVEL "$ROOT/log/keyrolld.log" | tail -n 1)"
+	is_enrolled hung && fail "enrolled with a token that hangs"
+	pass "a token that hangs holds up no other level, and is told of"
+	kill -CONT "$SWTPM_PID"
+	until_true 40 comes_back || fail "the token answers again, but is not used: $(ctl show hung)"
+	D=$ROOT/var/lib/keyroll/delivered/hung/current
+	key_signs || fail "the token's key: $(cat "$ROOT/log/openssl.log")"
+	kill -STOP "$SWTPM_PID"
+	if key_signs; then fail "a token that hangs signs"; fi
+	grep -q 'did not answer within 2000 ms' "$ROOT/log/openssl.log" || fail "no clear word: $(cat "$ROOT/log/openssl.log")"
+	pid=$(cat "$ROOT/pid/keyd")
+	kill "$pid"
+	until_true 10 not_running "$pid" || fail "the custodian waits for the token for ever"
+	grep -q 'the token does not answer, and its end is not waited for' "$ROOT/log/keyd.log" || fail "it does not say what held it up"
+	kill -CONT "$SWTPM_PID"
+	pass "one that answers again is used again; the custodian's end does not wait for one that hangs"
+}
+
 test_contract
 test_no_device
 start_story
@@ -190,4 +228,5 @@ test_gone
 test_rollover
 test_own_key
 test_no_token
+test_hangs
 echo "$PASSED passed, 0 failed"

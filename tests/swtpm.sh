@@ -22,6 +22,7 @@ swtpm_start() {
 swtpm_stop() {
 	[ -n "$SWTPM_PID" ] || return 0
 	kill "$SWTPM_PID" 2>/dev/null
+	kill -CONT "$SWTPM_PID" 2>/dev/null # a test may have stopped it
 	wait "$SWTPM_PID" 2>/dev/null
 	SWTPM_PID=''
 }
