@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "common/auto_ssl.h"
-#include "keystore/backend.h"
 #include "keystore/pad.h"
 #include "tests/test_main.h"
 
@@ -297,27 +296,6 @@ static void test_tls_open(void)
 	}
 }
 
-/* A fault in the private operation must not get out. */
-static int wrong_op(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
-{
-	(void) key;
-	(void) reterr;
-	memcpy(out, in, k);
-	out[k - 1] ^= 1;
-	return 0;
-}
-
-static void test_fault_withheld(void)
-{
-	static const struct backend faulty = { .private_op = wrong_op };
-	struct backend_key key = { .bits = 2048, .pub = keys[0] };
-	uint8_t in[256] = { 0, 1 }, out[256];
-	static const uint8_t zero[256];
-
-	CU_ASSERT_EQUAL(backend_private(&faulty, &key, in, out, sizeof(in), NULL), -EIO);
-	CU_ASSERT_EQUAL(memcmp(out, zero, sizeof(out)), 0);
-}
-
 static CU_TestInfo tests[] = {
 	{ "PKCS#1 v1.5 signatures verify with OpenSSL", test_pkcs1_sign },
 	{ "PSS signatures verify with OpenSSL", test_pss_sign },
@@ -329,7 +307,6 @@ static CU_TestInfo tests[] = {
 	{ "what OpenSSL encrypts with OAEP is opened, and no broken twin", test_oaep_open },
 	{ "OAEP with another digest or label is one error", test_oaep_twins },
 	{ "a premaster secret, or the random one", test_tls_open },
-	{ "a wrong result is withheld", test_fault_withheld },
 	CU_TEST_INFO_NULL,
 };
 
