@@ -1,16 +1,21 @@
 /* soak_provider CYCLES: a key is loaded through the store, signs and is freed, CYCLES times; then eight threads sign at once with one handle and with
- * handles of their own; then eight processes share a fixed number of signatures. Fails when a signature does, when this process or the custodian has
- * grown by 1 MiB after the first thousand cycles, or when one of the eight got a fifth less than another. */
+ * handles of their own; then eight processes share a fixed number of signatures: of one user and, as root, of four, with KeepParsed=yes and no. Fails when a
+ * signature does, when this process or the custodian has grown by 1 MiB after the first thousand cycles, or when one of the eight got a fifth less than
+ * another. */
+#include <grp.h>
 #include <openssl/err.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/auto_ssl.h"
+#include "common/limits.h"
 #include "tests/keyd_fixture.h"
 
 #define LABEL "soak"
@@ -97,36 +102,69 @@ static bool threads(struct ks *ks)
 
 /* ---- processes */
 
-enum { CLIENTS = 8, SHARE = 300 };
+enum { CLIENTS = 8, USERS = 4, SHARE = 1000 };
 
 struct tally {
 	atomic_long all, done[CLIENTS];
 };
 
-/* In a child: waits for the common start, then signs until all have made what there was to make. 0, or what failed. */
-static int client_run(const struct keyd *keyd, int start_fd, struct tally *t, int which)
+static struct user {
+	char name[LIMIT_LABEL_BYTES];
+	uid_t uid;
+} users[USERS];
+
+/* The first four beside root that this machine has. */
+static bool users_find(void)
+{
+	const struct passwd *pw;
+	int n = 0;
+
+	setpwent();
+	while (n < USERS && (pw = getpwent())) {
+		bool known = pw->pw_uid == 0 || strlen(pw->pw_name) >= sizeof(users[0].name);
+
+		for (int i = 0; i < n; i++)
+			known = known || users[i].uid == pw->pw_uid;
+		if (known)
+			continue;
+		strcpy(users[n].name, pw->pw_name);
+		users[n++].uid = pw->pw_uid;
+	}
+	endpwent();
+	return n == USERS;
+}
+
+/* In a child: waits for the common start, then signs until all have made what there was to make. 0, or what failed. user: whom it becomes, or NULL. */
+static int client_run(const struct keyd *keyd, const struct user *user, int start_fd, struct tally *t, int which)
 {
 	AUTO(ks) struct ks *ks = NULL;
 	AUTO(pkey) EVP_PKEY *key = NULL;
+	struct err e = { .code = 0 };
 	char none;
 
-	if (ks_open(keyd->socket, &ks, NULL) < 0 || ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &key, NULL, NULL) < 0)
+	if (user && (setgroups(0, NULL) < 0 || setresuid(user->uid, user->uid, user->uid) < 0))
+		return 4;
+	if (ks_open(keyd->socket, &ks, &e) < 0 || ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &key, NULL, &e) < 0) {
+		(void) fprintf(stderr, "client %d: %s\n", which, e.text); /* its status tells too */
 		return 1;
+	}
 	if (read(start_fd, &none, 1) != 0) /* its end is the sign to start */
 		return 2;
 	while (atomic_fetch_add(&t->all, 1) < (long) CLIENTS * SHARE) {
-		if (!sign(key))
+		if (!sign(key)) {
+			ERR_print_errors_fp(stderr);
 			return 3;
+		}
 		(void) atomic_fetch_add(&t->done[which], 1); /* the count before is of no interest */
 	}
 	return 0;
 }
 
-static bool tally_fair(const struct tally *t)
+static bool tally_fair(const struct tally *t, int n_users, const char *how)
 {
 	long least = t->done[0], most = t->done[0];
 
-	printf("%d busy clients:", CLIENTS);
+	printf("%d busy clients of %d user%s, %s:", CLIENTS, n_users, n_users > 1 ? "s" : "", how);
 	for (int i = 0; i < CLIENTS; i++) {
 		long n = atomic_load(&t->done[i]);
 
@@ -138,7 +176,7 @@ static bool tally_fair(const struct tally *t)
 	return most > 0 && (most - least) * 5 <= most;
 }
 
-static bool clients(const struct keyd *keyd)
+static bool clients(const struct keyd *keyd, int n_users, const char *how)
 {
 	struct tally *t = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t pid[CLIENTS];
@@ -151,13 +189,18 @@ static bool clients(const struct keyd *keyd)
 	for (n = 0; n < CLIENTS && (pid[n] = fork()) >= 0; n++)
 		if (pid[n] == 0) {
 			(void) close(start[1]); /* else it would wait for itself */
-			_exit(client_run(keyd, start[0], t, n));
+			_exit(client_run(keyd, n_users > 1 ? &users[n % n_users] : NULL, start[0], t, n));
 		}
 	(void) close(start[0]); /* nothing is written to either */
 	(void) close(start[1]);
-	for (int i = 0; i < n; i++)
-		ok = waitpid(pid[i], &status, 0) == pid[i] && WIFEXITED(status) && WEXITSTATUS(status) == 0 && ok;
-	ok = tally_fair(t) && ok && n == CLIENTS;
+	for (int i = 0; i < n; i++) {
+		bool fine = waitpid(pid[i], &status, 0) == pid[i] && status == 0;
+
+		if (!fine)
+			printf("client %d: status %x\n", i, (unsigned) status);
+		ok = fine && ok;
+	}
+	ok = tally_fair(t, n_users, how) && ok && n == CLIENTS;
 	(void) munmap(t, sizeof(*t)); /* ours */
 	return ok;
 }
@@ -179,26 +222,44 @@ static bool soak(struct ks *ks, const struct keyd *keyd, long n)
 	if (!cycles(ks, n - WARM_UP))
 		return false;
 	printf("%ld cycles of load, sign, free\n", n);
-	return !(grown("this process", own, resident_kib(getpid())) | grown("the custodian", custodian, resident_kib(keyd->pid))) && threads(ks) && clients(keyd);
+	return !(grown("this process", own, resident_kib(getpid())) | grown("the custodian", custodian, resident_kib(keyd->pid))) && threads(ks);
+}
+
+static bool shares(const struct keyd *keyd, const char *how)
+{
+	bool root = geteuid() == 0;
+
+	if (!root)
+		printf("clients of several users: skipped, not root\n");
+	return (root || !getenv("NOTHING_SKIPPED")) && clients(keyd, 1, how) && (!root || clients(keyd, USERS, how));
+}
+
+/* n: of cycles, or 0. */
+static bool custodian(const char *how, long n)
+{
+	static const char *const labels[] = { LABEL, NULL };
+	const char *const names[USERS + 1] = { users[0].name, users[1].name, users[2].name, users[3].name, NULL };
+	const struct ks_spec spec = { .label = LABEL, .slot = KS_SLOT_ACTIVE, .bits = 2048, .users = names };
+	char spki[KS_SPKI_HEX], conf[64];
+	struct ks *ks = NULL;
+	struct keyd keyd;
+	bool ok;
+
+	(void) snprintf(conf, sizeof(conf), "[Keyd]\n%s\n", how); /* fits */
+	ok = keyd_setup(&keyd, conf) && ks_open(keyd.socket, &ks, NULL) == 0 && keyd_make(ks, &spec, spki, NULL) == 0 && (n == 0 || soak(ks, &keyd, n)) &&
+	     shares(&keyd, how);
+	if (ks)
+		ks_close(ks);
+	return keyd_teardown(&keyd, labels) == 0 && ok;
 }
 
 int main(int argc, char **argv)
 {
-	static const char *const labels[] = { LABEL, NULL };
-	const struct ks_spec spec = { .label = LABEL, .slot = KS_SLOT_ACTIVE, .bits = 2048 };
 	long n = argc == 2 ? strtol(argv[1], NULL, 10) : 0;
-	char spki[KS_SPKI_HEX];
-	struct ks *ks = NULL;
-	struct keyd keyd;
-	bool ok;
 
 	if (n <= WARM_UP) {
 		(void) fprintf(stderr, "usage: soak_provider CYCLES (more than %d)\n", WARM_UP); /* a terminal that is gone */
 		return 2;
 	}
-	ok = keyd_setup(&keyd, "[Keyd]\nKeepParsed=yes\n") && ks_open(keyd.socket, &ks, NULL) == 0 && keyd_make(ks, &spec, spki, NULL) == 0 &&
-	     soak(ks, &keyd, n);
-	if (ks)
-		ks_close(ks);
-	return keyd_teardown(&keyd, labels) != 0 || !ok;
+	return !users_find() || !custodian("KeepParsed=yes", n) || !custodian("KeepParsed=no", 0);
 }
