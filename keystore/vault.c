@@ -252,29 +252,42 @@ int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr)
 
 /* ---- finding keys again */
 
-static bool is_it(const struct backend *b, const struct backend_key *at, const struct vault_key *k)
+/* -ENOKEY: another's; else it could not be tried. */
+static int is_it(const struct backend *b, const struct backend_key *at, const struct vault_key *k)
 {
-	return b->device ? b->device->is(at->serial, k->spki) : backend_test(b, at, NULL) == 0;
+	if (b->device)
+		return b->device->is(at->serial, k->spki) ? 0 : -ENOKEY;
+	return backend_test(b, at, NULL);
 }
 
-/* The key may lie in another slot's ring when a crash came between file and keyrings: the one that computes like it is it. */
+/* The key may lie in another slot's ring when a crash came between file and keyrings: the one that computes like it is it. -ENOKEY: there is none; else
+ * there is one that may be it, and failed. */
 static int ring_locate(const struct vault *v, struct vault_key *k, const struct backend *b)
 {
 	struct backend_key at = k->material;
+	int found = -ENOKEY;
 
 	at.parsed = NULL; /* the keyring's is in question */
 	for (int i = 0; i < KS_SLOT_N_; i++) {
 		enum ks_slot slot = (enum ks_slot) ((k->slot + i) % KS_SLOT_N_);
+		int r = b->find(v->rings.slot[slot], k->label, &at.serial);
 
-		if (b->find(v->rings.slot[slot], k->label, &at.serial) == 0 && is_it(b, &at, k)) {
+		if (r < 0)
+			continue;
+		r = is_it(b, &at, k);
+		if (r < 0 && i > 0)
+			continue; /* that slot's own, most likely: at level kernel another's key looks like a wrong result */
+		if (r == 0) {
 			k->material.serial = at.serial;
 			k->backend = b;
-			if (ring_move(v, k, slot, k->slot, NULL) == 0)
-				return 0;
+			r = ring_move(v, k, slot, k->slot, NULL);
 		}
+		if (r == 0)
+			return 0;
+		found = r;
 	}
 	k->material.serial = 0;
-	return -ENOKEY;
+	return found;
 }
 
 /* Where the level that a key was made at is gone, it comes back at another only if neither its maker nor the configuration named one. */
@@ -343,13 +356,18 @@ static int record_restore(struct vault *v, struct vault_key *k, struct err *rete
 
 static int rings_search(const struct vault *v, struct vault_key *k)
 {
+	int found = -ENOKEY;
+
 	for (int p = 0; p < KS_PROTECTION_N_; p++) {
 		const struct backend *b = v->levels.why_not[p].code == 0 ? backend_get((enum ks_protection) p) : NULL;
+		int r = b && !b->device ? ring_locate(v, k, b) : -ENOKEY;
 
-		if (b && !b->device && ring_locate(v, k, b) == 0)
+		if (r == 0)
 			return 0;
+		if (r != -ENOKEY)
+			found = r;
 	}
-	return -ENOKEY;
+	return found;
 }
 
 /* It was found at another level than it was made at, where a former start had to put it: back, if that level is to be had again. */
@@ -377,16 +395,19 @@ static int level_return(struct vault *v, struct vault_key *k, struct err *reterr
 
 int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 {
-	int r;
+	int r, found;
 
 	EVP_PKEY_free(TAKE(k->material.parsed));
 	k->made_at = vault_key_made_at(k);
 	r = rings_renew(&v->rings, reterr);
 	if (r < 0 || in_device(k))
 		return r < 0 ? r : record_restore(v, k, reterr);
-	if (rings_search(v, k) < 0)
+	found = rings_search(v, k);
+	if (found < 0)
 		r = unseal(v, k, reterr);
-	else if (k->backend->protection != k->made_at)
+	if (r == -ENODATA && found != -ENOKEY) /* an error that passes must not cost the key */
+		r = err_set(reterr, found, "key %s fails in its keyring and has no copy on disk", k->label);
+	if (found == 0 && k->backend->protection != k->made_at)
 		r = level_return(v, k, reterr);
 	k->protection = k->backend->protection;
 	if (r == 0)

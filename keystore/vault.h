@@ -40,7 +40,8 @@ int vault_add(struct vault *v, struct vault_key *k, const struct buf *copy, stru
 int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 /* Finds the key again, or restores it in a child as keygen_restore: no other thread of ours may be inside a library (jobs_quiesce). -ENODATA: it
- * is neither in a keyring nor sealed, so it is gone for good; -EBADMSG: cannot be unsealed; -ENOTSUP: a level is named, by the configuration or the maker, and the key's own is not to be had. */
+ * is neither in a keyring nor sealed, so it is gone for good; -EIO: it gives wrong results; -EBADMSG: cannot be unsealed; -ENOTSUP: a level is named, by
+ * the configuration or the maker, and the key's own is not to be had. */
 int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 /* Of that key, or (NULL) of keys that are made from now on: "tpm2", "host", "file", "none"; "token": in the device. */
 const char *vault_at_rest(const struct vault *v, const struct vault_key *k);

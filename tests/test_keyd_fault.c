@@ -10,9 +10,12 @@
 #include "tests/keyd_fixture.h"
 #include "tests/test_main.h"
 
+#define SWITCH_DIR "/tmp/keyroll-fault.XXXXXX"
+
 static struct keyd keyd;
 static struct ks *ks;
-static char switch_dir[] = "/tmp/keyroll-fault.XXXXXX", switch_path[64];
+static char switch_dir[] = SWITCH_DIR, switch_path[64];
+static int copies; /* on disk, of each key */
 
 static bool faulty(bool on)
 {
@@ -28,17 +31,31 @@ static int make(const char *label, enum ks_slot slot, struct err *reterr)
 }
 
 /* Once a key is made, the custodian has found its levels by trying them. */
-static int setup(void)
+static int suite_setup(const char *conf)
 {
 	const char *build = getenv("top_builddir");
 	char program[256];
-	bool ok = mkdtemp(switch_dir) != NULL;
+	bool ok;
 
+	strcpy(switch_dir, SWITCH_DIR);
+	ok = mkdtemp(switch_dir) != NULL;
 	(void) snprintf(program, sizeof(program), "%s/tests/keyd_faulty", build ? build : "."); /* fit, both */
 	(void) snprintf(switch_path, sizeof(switch_path), "%s/on", switch_dir);
-	ok = ok && setenv("KEYROLL_KEYD", program, 1) == 0 && setenv("KEYROLL_TEST_FAULT", switch_path, 1) == 0 && keyd_setup(&keyd, NULL) &&
+	ok = ok && setenv("KEYROLL_KEYD", program, 1) == 0 && setenv("KEYROLL_TEST_FAULT", switch_path, 1) == 0 && keyd_setup(&keyd, conf) &&
 	     ks_open(keyd.socket, &ks, NULL) == 0 && make("kept", KS_SLOT_ACTIVE, NULL) == 0;
 	return !ok;
+}
+
+static int setup_sealed(void)
+{
+	copies = 1;
+	return suite_setup(NULL);
+}
+
+static int setup_unsealed(void)
+{
+	copies = 0;
+	return suite_setup("[Keyd]\nSeal=none\n");
 }
 
 static int teardown(void)
@@ -85,7 +102,7 @@ static void test_making(void)
 		CU_ASSERT_EQUAL(files_of("tp"), files);
 		CU_ASSERT_EQUAL(make("tp", (enum ks_slot) slot, NULL), 0); /* the slot is free */
 		CU_ASSERT_EQUAL(keyd_ring_keys(&keyd, (enum ks_slot) slot), keys + 1);
-		CU_ASSERT_EQUAL(files_of("tp"), slot == KS_SLOT_ACTIVE ? 2 : 3);
+		CU_ASSERT_EQUAL(files_of("tp"), 1 + copies * (slot == KS_SLOT_ACTIVE ? 1 : 2));
 	}
 	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
 	CU_ASSERT_EQUAL(files_of("tp"), 0);
@@ -112,7 +129,7 @@ static void test_use(void)
 		CU_ASSERT_TRUE(faulty(true));
 		CU_ASSERT_FALSE(signs(key));
 		CU_ASSERT_FALSE(signs(key));
-		CU_ASSERT_EQUAL(files_of("kept"), 2);
+		CU_ASSERT_EQUAL(files_of("kept"), 1 + copies);
 		CU_ASSERT_TRUE(faulty(false));
 		CU_ASSERT_TRUE(keyd_key_works(key));
 		CU_ASSERT_EQUAL(keyd_ring_keys(&keyd, KS_SLOT_ACTIVE), 1);
@@ -127,4 +144,8 @@ static CU_TestInfo tests[] = {
 	CU_TEST_INFO_NULL,
 };
 
-CU_SuiteInfo test_suites[] = { { "a custodian that errs", setup, teardown, NULL, NULL, tests }, CU_SUITE_INFO_NULL };
+CU_SuiteInfo test_suites[] = {
+	{ "a custodian that errs", setup_sealed, teardown, NULL, NULL, tests },
+	{ "and seals nothing", setup_unsealed, teardown, NULL, NULL, tests },
+	CU_SUITE_INFO_NULL,
+};
