@@ -1,7 +1,6 @@
 /* Who may do what with a key, and what the custodian's configuration changes. Other users are tried by children that become `nobody`, which takes root. */
 #include <errno.h>
 #include <grp.h>
-#include <limits.h>
 #include <openssl/err.h>
 #include <poll.h>
 #include <pwd.h>
@@ -190,50 +189,6 @@ static void test_start_refused(void)
 	}
 }
 
-static long quota_bytes(void)
-{
-	AUTO(buf) struct buf text = BUF_EMPTY;
-
-	return fs_read("/proc/sys/kernel/keys/maxbytes", 64, &text, NULL) == 0 ? strtol((const char *) text.data, NULL, 10) : LONG_MAX;
-}
-
-/* A full quota of kernel keys is said with its numbers, takes nothing from the keys that are there. */
-static void test_quota(void)
-{
-	uid_t alone = 1879048192u + (uid_t) getpid(); /* the quota is a user's: nobody else may be counted */
-	struct err e = { .code = 0 };
-	struct ks *ks = NULL;
-	char label[16], limit[16], spki[KS_SPKI_HEX], first[KS_SPKI_HEX];
-	int made = 0, r = 0;
-
-	if (geteuid() != 0 || quota_bytes() > 40000) {
-		printf("(skipped: not root, or kernel.keys.maxbytes is above 40000) ");
-		return;
-	}
-	(void) snprintf(limit, sizeof(limit), "/%ld", quota_bytes()); /* fits */
-	CU_ASSERT_TRUE(keyd_setup_as(&keyd, NULL, alone));
-	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
-	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, first), 0);
-	while (r == 0 && made < 40) {
-		struct ks_spec spec = { .label = label, .bits = 2048, .protection = KS_PROTECTION_KEYRING };
-
-		(void) snprintf(label, sizeof(label), "fill-%d", made); /* fits */
-		r = keyd_make(ks, &spec, spki, &e);
-		made += r == 0;
-	}
-	CU_ASSERT_EQUAL(r, -EDQUOT);
-	CU_ASSERT_PTR_NOT_NULL(strstr(e.text, limit));
-	CU_ASSERT_PTR_NOT_NULL(strstr(e.text, "maxbytes"));
-	CU_ASSERT_EQUAL(ks_load(ks, label, KS_SLOT_ACTIVE, NULL, NULL, NULL, NULL), -ENOKEY);
-	CU_ASSERT_EQUAL(ks_load(ks, "mine", KS_SLOT_ACTIVE, first, NULL, NULL, NULL), 0);
-	while (made-- > 0) {
-		(void) snprintf(label, sizeof(label), "fill-%d", made);
-		CU_ASSERT_EQUAL(ks_delete(ks, label, NULL, NULL), 0);
-	}
-	ks_close(ks);
-	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
-}
-
 /* Anybody may send anything: the custodian goes on serving. */
 static void test_nonsense(void)
 {
@@ -309,7 +264,6 @@ static CU_TestInfo tests[] = {
 	{ "Seal=none lasts as long as the keyrings", test_unsealed },
 	{ "a foreign machine secret", test_foreign_secret },
 	{ "configurations that are refused", test_start_refused },
-	{ "a full quota", test_quota },
 	{ "nonsense on the socket", test_nonsense },
 	CU_TEST_INFO_NULL,
 };

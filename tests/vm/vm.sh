@@ -2,7 +2,8 @@
 # ./run vm: Keyroll as it is installed, on a real Debian kernel with a real systemd, journal and bus, keys in the kernel. The guest is emulated; kernel and
 # root image are kept in the build folder, nothing of them is installed on this machine.
 #   vm.sh [PHASE...]   default: all. A phase is tests/vm/inside-PHASE.sh, with arguments where PHASE has more words; between two the guest is rebooted.
-# With a TPM in software, where swtpm is there; NO_TPM=1 goes without. KERNEL=PACKAGE takes that kernel, KEEP=1 keeps the state disk. Needs root, for the image. Status 77: no emulator to be had.
+# With a TPM in software, where swtpm is there; NO_TPM=1 goes without. KERNEL=PACKAGE takes that kernel, KEEP=1 keeps the state disk. Needs root, for the
+# image. Status 77: no emulator to be had, or in the check no TPM.
 set -eu
 export LC_ALL=C top_srcdir top_builddir
 top_srcdir=$(realpath "${top_srcdir:-.}")
@@ -15,6 +16,7 @@ PHASES=(install rollover reboot keys "bench 2048")
 for tool in qemu-system-x86_64 mmdebstrap mke2fs busybox cpio depmod xz; do
 	command -v "$tool" >/dev/null || { echo "no $tool here"; exit 77; }
 done
+[ -z "${NOTHING_SKIPPED:-}" ] || [ -n "${NO_TPM:-}" ] || command -v swtpm >/dev/null || { echo "no swtpm here, and no NO_TPM=1"; exit 77; }
 grep -qx "prefix = /usr" "$top_builddir/Makefile" || { echo "the build must be for /usr: ./run step build"; exit 1; }
 make -s -C "$top_builddir" -j"$(nproc)" all
 make -s -C "$top_builddir" tests/test_ks_contract tests/test_custody_access tests/test_guarantees tests/test_level_lost tests/test_provider tests/bench_sign
