@@ -1,12 +1,14 @@
 #!/usr/bin/python3
-"""custodian_between.py LISTEN CUSTODIAN FLAG: stands between a custodian and its clients. While the file FLAG is there, it makes the custodian look like
-one of a machine that has level kernel: keys asked for at that level are made at level keyring, and told of as kernel. Else every record passes as it is."""
+"""custodian_between.py LISTEN CUSTODIAN FLAG LEVEL: stands between a custodian and its clients. While the file FLAG is there, it makes the custodian look like
+one of a machine that has LEVEL: keys asked for at that level are made at level keyring, and told of as of that. Else every record passes as it is."""
 import os, socket, sys, threading
 
 GENERATE, LOAD, LEVEL = 0, 1, 8  # enum custody_op
-KERNEL, KEYRING = 1, 3  # enum ks_protection
+LEVELS = {"kernel": 1, "token": 2}  # enum ks_protection
+KEYRING = 3
 OPERATION, PROTECTION = 3, 14  # custody_proto.h
-listen, custodian, flag = sys.argv[1:]
+listen, custodian, flag = sys.argv[1:4]
+named = LEVELS[sys.argv[4]]
 
 
 def altered(record, operations, was, now):
@@ -21,11 +23,11 @@ def serve(client):
         try:
             real.connect(custodian)
             while request := client.recv(1 << 18):
-                real.send(altered(request, (GENERATE, LEVEL), KERNEL, KEYRING))
+                real.send(altered(request, (GENERATE, LEVEL), named, KEYRING))
                 reply = real.recv(1 << 18)
                 if not reply:
                     return
-                client.send(altered(reply, (LOAD,), KEYRING, KERNEL))
+                client.send(altered(reply, (LOAD,), KEYRING, named))
         except OSError as e:
             print(e, flush=True)
 

@@ -17,14 +17,6 @@ static EVP_PKEY *key2048, *key3072;
 static key_serial_t serial2048, serial3072, other_type;
 static bool there;
 
-#define NEED_LEVEL()                       \
-	do {                               \
-		if (!there) {              \
-			printf("(skipped) "); \
-			return;            \
-		}                          \
-	} while (0)
-
 static int load(unsigned bits, EVP_PKEY **ret, key_serial_t *ret_serial, struct err *reterr)
 {
 	AUTO(buf) struct buf pkcs8 = BUF_SECRET;
@@ -69,7 +61,7 @@ static int operate(key_serial_t serial, EVP_PKEY *pub, size_t k)
 
 static void test_gone(void)
 {
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(operate(serial2048, key2048, K), 0);
 	CU_ASSERT_EQUAL(operate(serial2048, key3072, 384), -ENOKEY); /* the serial names a smaller key */
 	CU_ASSERT_EQUAL(operate(serial3072, key2048, K), -ENOKEY);   /* a larger one */
@@ -103,7 +95,7 @@ static void test_number_refused(void)
 	AUTO(pkey) EVP_PKEY *wide = wide_public();
 	int refused = 0;
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_PTR_NOT_NULL(wide);
 	for (int i = 0; wide && i < TRIES && refused == 0; i++) {
 		int r = operate(serial2048, wide, K);

@@ -490,8 +490,7 @@ static void stranger_is_refused(void)
 	int status = -1;
 	pid_t child;
 
-	if (geteuid() != 0)
-		return; /* nobody else to be */
+	NEED(geteuid() == 0, "not root");
 	child = fork();
 	if (child == 0)
 		_exit(strangers_questions());

@@ -69,10 +69,7 @@ static void test_others(void)
 	struct ks *ks = NULL;
 	char spki[KS_SPKI_HEX];
 
-	if (geteuid() != 0) {
-		printf("(skipped: not root) ");
-		return;
-	}
+	NEED(geteuid() == 0, "not root");
 	CU_ASSERT_TRUE(keyd_setup(&keyd, NULL));
 	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
 	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), 0);
@@ -90,10 +87,7 @@ static void test_maker(void)
 	int status = -1;
 	pid_t pid;
 
-	if (geteuid() != 0) {
-		printf("(skipped: not root) ");
-		return;
-	}
+	NEED(geteuid() == 0, "not root");
 	CU_ASSERT_TRUE(keyd_setup(&keyd, "[Keyd]\nMakers=daemon nobody\n"));
 	pid = fork();
 	if (pid == 0) {

@@ -106,17 +106,18 @@ static void read_only_folder_refuses_and_keeps_the_old(void)
 {
 	AUTO(mem) char *folder = fs_path("/ro");
 	AUTO(mem) char *path = fs_path("/ro/file");
+	const uid_t user = geteuid();
 	AUTO(buf) struct buf b = BUF_EMPTY;
 
 	CU_ASSERT_EQUAL(fs_mkdir(folder, 0755, NULL), 0);
 	CU_ASSERT_EQUAL(fs_write(path, "old", 3, 0600, NULL), 0);
-	if (geteuid() != 0) { /* nothing is read-only for root */
-		CU_ASSERT_EQUAL(chmod(folder, 0555), 0);
-		CU_ASSERT_EQUAL(fs_write(path, "new", 3, 0600, NULL), -EACCES);
-		CU_ASSERT_EQUAL(fs_read(path, 3, &b, NULL), 0);
-		CU_ASSERT_STRING_EQUAL((char *) b.data, "old");
-		CU_ASSERT_EQUAL(chmod(folder, 0755), 0);
-	}
+	CU_ASSERT_EQUAL(chmod(folder, 0555), 0);
+	CU_ASSERT(chmod(top, 0711) == 0 && seteuid(user == 0 ? 65534 : user) == 0); /* nothing is read-only for root */
+	CU_ASSERT_EQUAL(fs_write(path, "new", 3, 0600, NULL), -EACCES);
+	CU_ASSERT(seteuid(user) == 0 && chmod(top, 0700) == 0);
+	CU_ASSERT_EQUAL(fs_read(path, 3, &b, NULL), 0);
+	CU_ASSERT_STRING_EQUAL((char *) b.data, "old");
+	CU_ASSERT_EQUAL(chmod(folder, 0755), 0);
 	CU_ASSERT_EQUAL(fs_remove_tree(folder, NULL), 0);
 }
 

@@ -48,14 +48,6 @@ static bool there;
 static int levels_run;
 static uid_t base = 1879048192u; /* quota and @u are a user's: nobody else may be counted */
 
-#define NEED_LEVEL()                       \
-	do {                               \
-		if (!there) {              \
-			printf("(skipped) "); \
-			return;            \
-		}                          \
-	} while (0)
-
 static const char *key_type(void)
 {
 	return level == KS_PROTECTION_KERNEL ? "asymmetric" : "user";
@@ -517,7 +509,7 @@ static void test_table(void)
 	AUTO(pkey) EVP_PKEY *handle = NULL;
 	struct ks_key facts;
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, facts.spki, NULL), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &handle, &facts, NULL), 0);
 	(void) snprintf(at->sealed, sizeof(at->sealed), "%s/" LABEL ".%s.p8", at->state, facts.spki); /* fits */
@@ -547,7 +539,7 @@ static void test_files(void)
 	char spki[KS_SPKI_HEX];
 	int n = 0;
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, spki, NULL), 0);
 	CU_ASSERT_TRUE(owned(at->state, S_IFDIR | 0700));
 	d = opendir(at->state);
@@ -628,7 +620,7 @@ static void test_destruction(void)
 {
 	char spki[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, spki, NULL), 0);
 	CU_ASSERT_EQUAL(numbers_get().keys, idle.keys + 1);
 	aim(KS_SLOT_ACTIVE, 1);
@@ -642,7 +634,7 @@ static void test_destruction_by_promotion(void)
 {
 	char a[KS_SPKI_HEX], b[KS_SPKI_HEX], c[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, a, NULL), 0);
 	CU_ASSERT_EQUAL(make(KS_SLOT_SHADOW, b, NULL), 0);
 	CU_ASSERT_EQUAL(ks_promote(ks, LABEL, b, NULL), 0);
@@ -751,7 +743,7 @@ static void test_quota(void)
 	struct numbers before, full;
 	char spki[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, spki, NULL), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
 	before = numbers_get();
@@ -778,7 +770,7 @@ static void test_promotion_at_quota(void)
 	AUTO(pkey) EVP_PKEY *new = NULL;
 	char spki[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, spki, NULL), 0);
 	CU_ASSERT_EQUAL(make(KS_SLOT_SHADOW, spki, NULL), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &old, NULL, NULL), 0);

@@ -1,7 +1,15 @@
 /* Registers the suites, prints verbosely, and fails when an assertion failed, a suite did not start, or nothing ran. */
 #include <CUnit/Basic.h>
+#include <stdio.h>
 
 #include "tests/test_main.h"
+
+bool test_may(bool is_there, const char *why)
+{
+	if (!is_there)
+		printf("(skipped%s%s) ", why ? ": " : "", why ? why : "");
+	return is_there;
+}
 
 int main(void)
 {
