@@ -194,7 +194,7 @@ int keyd_make(struct ks *ks, const struct ks_spec *spec, char spki[KS_SPKI_HEX],
 	while ((r = ks_generate(ks, spec, &fd, spki, reterr)) == -EAGAIN) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 
-		if (poll(&p, 1, 60000) <= 0)
+		if (poll(&p, 1, 150 * 1000) <= 0) /* the custodian itself gives up after 120 s; 4096 bits can take an emulated machine one */
 			return -ETIMEDOUT;
 	}
 	return r;
