@@ -4,8 +4,8 @@
 # machine (root folder) and with a CA of its own.
 # shellcheck disable=SC2317,SC2015 # cases are called by name; fail() never fails
 set -u
-# shellcheck source=tests/keys.sh
-. "${top_srcdir:-$(dirname "$0")/..}/tests/keys.sh"
+# shellcheck source=tests/basics.sh
+. "${top_srcdir:-$(dirname "$0")/..}/tests/basics.sh"
 build=$(cd "${top_builddir:-.}" && pwd)
 all=$(mktemp -d /tmp/keyroll-e2e-agent.XXXXXX)
 export KEYROLL_LIBEXECDIR=$build KEYROLL_MODULESDIR=$build/.libs

@@ -9,15 +9,6 @@ LEVEL=${LEVEL:-kernel}
 # shellcheck source=tests/lib.sh
 . "$here/tests/lib.sh"
 
-CA_TEXT="[CA]
-IssuerName=CN=LevelCA,O=Example
-Listen=127.0.0.1:0
-Grant=auto
-GrantRenewals=yes
-KeySize=2048
-CACertificateLifetime=30d
-CertificateLifetime=5d
-Clock=assume-valid"
 mkdir -p "$ROOT/etc/keyroll/ca" "$ROOT/log" "$ROOT/run/keyroll/signer"
 
 # run_to_end LOG COMMAND...: its exit status; 77: it has started
@@ -48,7 +39,7 @@ WHY="Protection=$LEVEL is not to be had here: .*\\. Do: "
 grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-keyd.log" || fail "the custodian does not say why, and what to do"
 pass "keyd.conf: the custodian does not start, and says what it needs"
 
-printf '%s\nProtection=%s\n' "$CA_TEXT" "$LEVEL" >"$ROOT/etc/keyroll/ca/LEVELCA.conf"
+ca_text LevelCA "Protection=$LEVEL" >"$ROOT/etc/keyroll/ca/LEVELCA.conf"
 run_to_end named-signer "$BIN/keyroll-signer" --root="$ROOT" LEVELCA
 [ $? = 1 ] || fail "keyroll-signer ends otherwise"
 grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-signer.log" || fail "the signer does not say why, and what to do"
@@ -58,7 +49,7 @@ begun=$SECONDS
 grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-init.log" && grep -q 'keyroll-signer: it ended with status 1' "$ROOT/log/named-init.log" || fail "ca init is not clear"
 pass "the CA's file: neither signer nor pkictl ca init go on, both say what it needs"
 
-init_ca LEVELCA "$CA_TEXT"
+init_ca LEVELCA "$(ca_text LevelCA)"
 sed -i "\$aProtection=$LEVEL" "$ROOT/etc/keyroll/ca/LEVELCA.conf"
 run_to_end named-cad "$BIN/keyroll-cad" --root="$ROOT" LEVELCA
 [ $? = 1 ] || fail "keyroll-cad ends otherwise"

@@ -19,15 +19,7 @@ killed() { # PROGRAM: the supervisor starts it anew
 
 mkdir -p "$ROOT/etc/keyroll"
 printf '[Keyd]\nSeal=none\n' >"$ROOT/etc/keyroll/keyd.conf"
-start_ca LOSTCA "[CA]
-IssuerName=CN=LostCA,O=Example
-Listen=127.0.0.1:0
-Grant=auto
-GrantRenewals=yes
-KeySize=2048
-CACertificateLifetime=30d
-CertificateLifetime=5d
-Clock=assume-valid"
+start_ca LOSTCA "$(ca_text LostCA)"
 trustpoint_file lost
 start_agent
 until_true 30 is_enrolled lost || fail "not enrolled: $(ctl show lost)"

@@ -5,15 +5,6 @@ set -u
 # shellcheck source=tests/lib.sh
 . "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
 
-CA_CONF='[CA]
-IssuerName=CN=RestCA,O=Example
-Listen=127.0.0.1:0
-Grant=auto
-KeySize=2048
-CACertificateLifetime=730d
-CertificateLifetime=365d
-Clock=assume-valid'
-
 switches() { # PID: of all threads
 	awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n + 0 }' /proc/"$1"/task/*/status
 }
@@ -22,7 +13,7 @@ memory() { # PID FIELD-REGEX: kB
 }
 children_gone() { [ -z "$(cat /proc/"$1"/task/*/children)" ]; }
 
-start_ca RESTCA "$CA_CONF"
+start_ca RESTCA "$(ca_text RestCA CACertificateLifetime=730d CertificateLifetime=365d)"
 start_agent
 trustpoint_file rest
 kill -HUP "$(cat "$ROOT/pid/keyrolld")"

@@ -2,8 +2,8 @@
 # The agent dies by SIGKILL at each numbered point of an enrolment, a renewal and a rollover (KEYROLL_FAULT, built with --enable-fault-points), and is
 # started again: it ends where it would have ended without, the CA was asked for no more than it granted, and the pair that is delivered fits.
 set -u
-# shellcheck source=tests/keys.sh
-. "${top_srcdir:-$(dirname "$0")/..}/tests/keys.sh"
+# shellcheck source=tests/basics.sh
+. "${top_srcdir:-$(dirname "$0")/..}/tests/basics.sh"
 build=$(cd "${top_builddir:-.}" && pwd)
 grep -q agent.k4-sent "$build/keyrolld" || { echo "keyrolld is built without --enable-fault-points"; exit 77; }
 export KEYROLL_LIBEXECDIR=$build KEYROLL_MODULESDIR=$build/.libs

@@ -6,18 +6,6 @@ set -u
 . "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
 DAEMON=$1
 shift
-CA_LIFE=38
-CA_CONF="[CA]
-IssuerName=CN=KillCA,O=Example
-Listen=127.0.0.1:0
-Grant=manual
-GrantRenewals=yes
-KeySize=2048
-CACertificateLifetime=${CA_LIFE}s
-CertificateLifetime=15s
-CRLLifetime=20s
-AutoRollover=15s
-Clock=assume-valid"
 
 wait_until() { # EPOCH-SECONDS, with a fraction
 	local left
@@ -64,7 +52,7 @@ nothing_lost() {
 }
 
 T0=$(date +%s.%N)
-init_ca KILL "$CA_CONF"
+init_ca KILL "$(ca_text KillCA Grant=manual CACertificateLifetime=38s CertificateLifetime=15s CRLLifetime=20s AutoRollover=15s)"
 [ "$DAEMON" = signer ] || supervise signer "$BIN/keyroll-signer" --root="$ROOT" KILL
 [ "$DAEMON" = signer ] || until_true 10 test -S "$ROOT/run/keyroll/signer/KILL.sock" || fail "the signer does not listen"
 run_ca KILL

@@ -4,8 +4,8 @@
 # shellcheck disable=SC2034  # used by the scripts that source this
 
 set -u
-# shellcheck source=tests/keys.sh
-. "${BASH_SOURCE[0]%/*}/keys.sh"
+# shellcheck source=tests/basics.sh
+. "${BASH_SOURCE[0]%/*}/basics.sh"
 export LC_ALL=C KEYROLL_LIBEXECDIR
 KEYROLL_LIBEXECDIR=$(realpath "${top_builddir:-build}")
 BIN=$KEYROLL_LIBEXECDIR
@@ -58,17 +58,6 @@ stop_all() {
 	SUPERVISED=()
 }
 
-# until_true SECONDS COMMAND...: 0 as soon as it succeeds, 1 when the time is over.
-until_true() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		read -rt 0.2 <> <(:)
-	done
-	return 0 # a loop's status is its last wait's
-}
-
 ctl() { "$BIN/pkictl/pkictl" --root="$ROOT" "$@"; }
 
 cleanup() {
@@ -77,6 +66,14 @@ cleanup() {
 	[ -n "${KEEP:-}" ] || rm -rf "$ROOT"
 }
 trap cleanup EXIT
+
+# ca_text NAME [LINE...]: the file of a CA that grants at once; the lines follow its own, and win.
+ca_text() {
+	local name=$1
+	shift
+	printf '%s\n' '[CA]' "IssuerName=CN=$name,O=Example" Listen=127.0.0.1:0 Grant=auto GrantRenewals=yes KeySize=2048 CACertificateLifetime=30d \
+		CertificateLifetime=5d Clock=assume-valid "$@"
+}
 
 # init_ca NAME CONF-TEXT: creates the CA, on a loopback port of the system's choice. Sets CA_PIN.
 init_ca() {
@@ -106,27 +103,6 @@ trustpoint_file() {
 	mkdir -p "$ROOT/etc/keyroll/trustpoints"
 	printf '%s\n' '[Trustpoint]' "EnrollmentURL=$CA_URL" "CAFingerprint=$CA_PIN" "SubjectName=CN=$name.example.com" RevocationCheck=none \
 		'[Key]' Size=2048 '[AutoEnroll]' Percent=80 Regenerate=yes RetryPeriod=1s "$@" >"$ROOT/etc/keyroll/trustpoints/$name.conf"
-}
-
-# openssl_conf: $ROOT/openssl.cnf, by which programs find the built provider and this root's custodian. For them alone: the daemons bring their own.
-openssl_conf() {
-	cat >"$ROOT/openssl.cnf" <<-CONF
-		openssl_conf = init
-		[init]
-		providers = providers
-		[providers]
-		default = default_provider
-		keyroll = keyroll_provider
-		[default_provider]
-		activate = 1
-		[keyroll_provider]
-		module = $BIN/.libs/keyroll.so
-		socket = $ROOT/run/keyroll/keyd.sock
-		activate = 1
-		[req]
-		distinguished_name = name
-		[name]
-	CONF
 }
 
 # key_signs TRUSTPOINT: the delivered key signs, asked by its URI, and the delivered certificate verifies.

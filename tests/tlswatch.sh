@@ -3,6 +3,8 @@
 set -eu
 export LC_ALL=C
 build=$(realpath "${top_builddir:-build}")
+# shellcheck source=tests/basics.sh
+. "${BASH_SOURCE[0]%/*}/basics.sh"
 work=$(mktemp -d)
 pids=()
 cleanup() {
@@ -15,17 +17,6 @@ fail() {
 	echo "FAIL: $*"
 	tail -n 20 "$work"/*.out "$work"/*.err 2>/dev/null
 	exit 1
-}
-
-# until_true SECONDS COMMAND...
-until_true() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		read -rt 0.05 <> <(:) || true
-	done
-	return 0 # not the status of the last pause
 }
 
 at() { date -u -d "@$1" +%Y%m%d%H%M%SZ; }

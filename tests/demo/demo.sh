@@ -4,8 +4,10 @@
 # temporary root, every process is this script's own, and nothing is left behind.
 set -u
 export LC_ALL=C KEYROLL_LIBEXECDIR
-BUILD=$(realpath "${top_builddir:-build}")
-KEYROLL_LIBEXECDIR=$BUILD
+BIN=$(realpath "${top_builddir:-build}")
+KEYROLL_LIBEXECDIR=$BIN
+# shellcheck source=tests/basics.sh
+. "${BASH_SOURCE[0]%/*}/../basics.sh"
 CA_SEC=150 CERT_SEC=60 ROLLOVER_SEC=60 # CA, certificate, and how long before its end the CA makes the next one
 LIMIT_SEC=290			       # for the whole story
 TP=branch CA=DEMO HOST=router.example
@@ -127,17 +129,6 @@ check_alive() {
 	done
 }
 
-# until_true SECONDS COMMAND...: for the moments before anything can report
-until_true() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		read -rt 0.1 <> <(:)
-	done
-	return 0 # not the status of the last pause
-}
-
 # ---------------------------------------------------------------- starting and ending
 start() {
 	local name=$1 who=$2
@@ -155,25 +146,13 @@ stop() {
 	wait "$pid" 2>/dev/null
 }
 
-# The custodian's keys outlive it on purpose; the demo's shall not outlive the demo.
-purge_keyring() {
-	local name id
-
-	[ -d "$1" ] || return 0
-	name=keyroll:$(printf '%s' "$1" | sha256sum | cut -c 1-24)
-	id=$(keyctl search @u keyring "$name" 2>/dev/null) || return 0
-	keyctl clear "$id" 2>/dev/null
-	keyctl unlink "$id" @u 2>/dev/null
-}
-
 cleanup() {
 	trap '' INT TERM
 	local name
 	for name in peer server agent ca keyd; do
 		stop "$name"
 	done
-	purge_keyring "$ROOT/var/lib/keyroll/keyd"
-	purge_keyring "$ROOT/var/lib/keyroll/signer/$CA"
+	rings_purge "$ROOT/var/lib/keyroll/keyd" "$ROOT/var/lib/keyroll/signer/$CA"
 	if [ -n "${KEEP:-}" ]; then echo "kept: $ROOT"; else rm -rf "$ROOT"; fi
 }
 trap cleanup EXIT
@@ -187,7 +166,7 @@ stop_story() {
 	exit 1
 }
 
-ctl() { "$BUILD/pkictl/pkictl" --root="$ROOT" "$@"; }
+ctl() { "$BIN/pkictl/pkictl" --root="$ROOT" "$@"; }
 
 # With lifetimes in minutes everything is inside an alert window, which is what the exit status tells: what counts is that there is an answer.
 ca_answers() { [[ $(ctl ca status --json=short 2>/dev/null) == *'"url"'* ]]; }
@@ -237,29 +216,11 @@ write_trustpoint() {
 	chmod +x "$ROOT/hook"
 }
 
-# Any OpenSSL program finds the custodian's keys by this: nothing in the server knows of Keyroll.
-write_openssl_conf() {
-	cat >"$ROOT/openssl.cnf" <<-CONF
-		openssl_conf = init
-		[init]
-		providers = providers
-		[providers]
-		default = default_provider
-		keyroll = keyroll_provider
-		[default_provider]
-		activate = 1
-		[keyroll_provider]
-		module = $BUILD/.libs/keyroll.so
-		socket = $ROOT/run/keyroll/keyd.sock
-		activate = 1
-	CONF
-}
-
 start_ca() {
 	ctl ca init "$CA" >"$ROOT/log/init.out" 2>&1 || stop_story "the CA was not made"
 	PIN=$(sed -n 's/^CAFingerprint=//p' "$ROOT/log/init.out")
 	[ -n "$PIN" ] || stop_story "the CA has no fingerprint"
-	start ca CA "$BUILD/keyroll-cad" --root="$ROOT" "$CA"
+	start ca CA "$BIN/keyroll-cad" --root="$ROOT" "$CA"
 	until_true 30 ca_answers || stop_story "the CA does not answer"
 	ctl ca status --json=short >"$ROOT/status.json"
 	URL=$(jq -er '.url' "$ROOT/status.json") || stop_story "the CA tells no URL"
@@ -268,14 +229,14 @@ start_ca() {
 
 start_router() {
 	write_trustpoint "$URL"
-	start keyd keys "$BUILD/keyroll-keyd" --root="$ROOT"
+	start keyd keys "$BIN/keyroll-keyd" --root="$ROOT"
 	until_true 30 test -S "$ROOT/run/keyroll/keyd.sock" || stop_story "the custodian does not listen"
-	start agent router "$BUILD/keyrolld" --root="$ROOT"
+	start agent router "$BIN/keyrolld" --root="$ROOT"
 	until_true 30 agent_answers || stop_story "the agent does not answer"
 }
 
 start_server() {
-	OPENSSL_CONF=$ROOT/openssl.cnf "$BUILD/tests/demo/tlsserve" "$TPDIR/current" >"$ROOT/log/server.out" 2>"$ROOT/log/server.err" </dev/null &
+	OPENSSL_CONF=$ROOT/openssl.cnf "$BIN/tests/demo/tlsserve" "$TPDIR/current" >"$ROOT/log/server.out" 2>"$ROOT/log/server.err" </dev/null &
 	PIDS[server]=$!
 	until_true 20 grep -q '^port ' "$ROOT/log/server.out" || stop_story "the TLS server did not start"
 	echo "${PIDS[server]}" >"$ROOT/server.pid"
@@ -283,7 +244,7 @@ start_server() {
 }
 
 start_peer() {
-	"$BUILD/tests/demo/tlswatch" "$TPDIR" "$HOST" "$(sed -n 's/^port //p' "$ROOT/log/server.out")" 100 \
+	"$BIN/tests/demo/tlswatch" "$TPDIR" "$HOST" "$(sed -n 's/^port //p' "$ROOT/log/server.out")" 100 \
 		> >(peer_to_story) 2>"$ROOT/log/peer.err" </dev/null &
 	PIDS[peer]=$!
 	tell peer "verifies the server every 100 ms from now on"
@@ -387,7 +348,7 @@ verdict() {
 
 main() {
 	prepare
-	write_openssl_conf
+	openssl_conf # nothing in the server knows of Keyroll
 	story
 	finish
 	verdict
