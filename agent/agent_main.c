@@ -129,7 +129,8 @@ static int run(void)
 	r = signals_watch(a);
 	if (r >= 0) {
 		(void) agent_reload(a); /* refusals are logged, and shown by Status */
-		log_event(LOG_EV_STARTED, NULL, "keyrolld %s with %zu trustpoints, clock %s", PACKAGE_VERSION, a->n, a->clock_trusted ? "trusted" : "untrusted");
+		log_event(LOG_EV_STARTED, NULL, "keyrolld %s with %zu trustpoints, clock %s", PACKAGE_VERSION, a->n,
+			  a->clock_trusted ? "trusted" : "untrusted");
 		(void) sd_notifyf(0, "READY=1\nSTATUS=%zu trustpoints", a->n); /* nobody listens without systemd */
 		r = sd_event_loop(a->event);
 	}

@@ -48,7 +48,8 @@ void ca_conf_free(struct ca_conf *c);
 /* The i-th thing that is allowed but unwise ("CertificateLifetime=30s is under a minute"), NULL after the last. Written to buf. */
 const char *ca_conf_warning(const struct ca_conf *c, size_t i, char *buf, size_t bytes);
 
-/* What the running CA cannot take over by a reload (database, listener, issuer name once there is a CA certificate): the key's name, NULL when there is none. */
+/* What the running CA cannot take over by a reload (database, listener, issuer name once there is a CA certificate): the key's name, NULL when there is
+ * none. */
 const char *ca_conf_needs_restart(const struct ca_conf *running, const struct ca_conf *loaded);
 
 /* What is accepted from clients: static. */

@@ -105,7 +105,8 @@ json_t *ca_json_status(const struct ca_control_status *s, int64_t pending, int64
 	AUTO(json) json_t *o = NULL;
 
 	url_text(s, url, sizeof(url));
-	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s*, s:I, s:I, s:s*, s:s*, s:s*, s:s*, s:s, s:s, s:o, s:s}", "name", s->conf->name, "status", s->status, "issuer",
+	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s*, s:I, s:I, s:s*, s:s*, s:s*, s:s*, s:s, s:s, s:o, s:s}", "name", s->conf->name, "status",
+		      s->status, "issuer",
 		      s->conf->issuer_name, "grant", ca_grant_words[s->conf->car.grant], "grant_renewals", (int) s->conf->car.grant_renewals,
 		      "rollover_status", s->rollover_status, "crl_next_update", time_text(s->crl_next_update_sec, crl), "pending", (json_int_t) pending,
 		      "issued", (json_int_t) issued, "protection", text_or_null(s->protection), "at_rest", text_or_null(s->at_rest), "kernel_release",

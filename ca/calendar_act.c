@@ -149,7 +149,8 @@ static int cancel_next(struct calendar *c, struct err *reterr)
 
 /* ---- the switch ---- */
 
-/* The files decide, the view follows at once; the key's slot last, since handles find it in any. A promotion that fails is repeated before the next key is made. */
+/* The files decide, the view follows at once; the key's slot last, since handles find it in any. A promotion that fails is repeated before the next key is
+ * made. */
 static int switch_over(struct calendar *c, struct err *reterr)
 {
 	AUTO(view) struct view *v = NULL;
@@ -236,7 +237,8 @@ static void expire_requests(struct calendar *c)
 	if (r < 0)
 		(void) log_err(r, &why, "old requests could not be expired");
 	else if (n > 0)
-		log_event(LOG_EV_CS_REQUEST_EXPIRED, &(struct log_fields){ .ca = c->o.name }, "%u requests expired that were pending, or granted and never collected", n);
+		log_event(LOG_EV_CS_REQUEST_EXPIRED, &(struct log_fields){ .ca = c->o.name },
+			  "%u requests expired that were pending, or granted and never collected", n);
 }
 
 void calendar_perform(struct calendar *c, enum cal_act act)

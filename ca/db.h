@@ -1,5 +1,5 @@
-/* The CA's database: SQLite, WAL, synchronous=FULL. One thread owns the one connection that writes and checkpoints (SQLite 3.40 can corrupt a WAL with two) and groups
- * commits; readers have read-only connections. Every db_* write blocks its caller until the commit that holds it is durable. */
+/* The CA's database: SQLite, WAL, synchronous=FULL. One thread owns the one connection that writes and checkpoints (SQLite 3.40 can corrupt a WAL with
+ * two) and groups commits; readers have read-only connections. Every db_* write blocks its caller until the commit that holds it is durable. */
 #ifndef KEYROLL_CA_DB_H
 #define KEYROLL_CA_DB_H
 
@@ -58,29 +58,38 @@ int db_health(struct db *db) CHECKED;
 int db_audit_check(struct db *db, int64_t *ret_rows, struct err *reterr) CHECKED;
 
 /* Writes. `now_sec` is the row's time; `actor` goes into the audit row ("scep 192.0.2.1", "uid 0"), written in the same transaction. */
-/* Stores a new request as PENDING, or finds the same one: *r is filled with what is stored (status tells). One that has EXPIRED is PENDING again, as if new. -EDQUOT when the queue is full. */
+/* Stores a new request as PENDING, or finds the same one: *r is filled with what is stored (status tells). One that has EXPIRED is PENDING again, as if
+ * new. -EDQUOT when the queue is full. */
 int db_request_add(struct db *db, struct db_request *r, int64_t now_sec, const char *actor, struct err *reterr) CHECKED;
-int db_request_set_status(struct db *db, int64_t id, enum car_status status, const char *why, int64_t now_sec, const char *actor, struct err *reterr) CHECKED; /* -ENOENT; -EINVAL: not from there to there */
-/* Intent: request (added if id is 0) becomes INTENT with cert's serial and TBS. -EEXIST with *r filled when the same request has an intent or certificate already; -ENOTUNIQ: serial is taken. */
+/* -ENOENT; -EINVAL: not from there to there */
+int db_request_set_status(struct db *db, int64_t id, enum car_status status, const char *why, int64_t now_sec, const char *actor, struct err *reterr) CHECKED;
+/* Intent: request (added if id is 0) becomes INTENT with cert's serial and TBS. -EEXIST with *r filled when the same request has an intent or certificate
+ * already; -ENOTUNIQ: serial is taken. */
 int db_intent(struct db *db, struct db_request *r, const struct db_cert *cert, int64_t now_sec, const char *actor, struct err *reterr) CHECKED;
 /* The signed certificate; request becomes GRANTED. Idempotent for identical bytes. */
-int db_issued(struct db *db, const char *issuer_spki, const char *serial, const void *der, size_t len, int64_t now_sec, const char *actor, struct err *reterr) CHECKED;
+int db_issued(struct db *db, const char *issuer_spki, const char *serial, const void *der, size_t len, int64_t now_sec, const char *actor,
+	      struct err *reterr) CHECKED;
 /* Idempotent: a second revocation keeps the first one's time and reason. -ENOENT. */
 int db_revoke(struct db *db, const char *issuer_spki, const char *serial, int reason, int64_t now_sec, const char *actor, struct err *reterr) CHECKED;
-int db_expire_requests(struct db *db, int64_t before_sec, int64_t now_sec, unsigned *ret_n, struct err *reterr) CHECKED; /* PENDING and received before, AUTHORIZED and granted before: EXPIRED; settled rows stay */
+/* PENDING and received before, AUTHORIZED and granted before: EXPIRED; settled rows stay */
+int db_expire_requests(struct db *db, int64_t before_sec, int64_t now_sec, unsigned *ret_n, struct err *reterr) CHECKED;
 /* Next cRLNumber of a key: durable before it is used, only grows. */
 int db_crl_number(struct db *db, const char *issuer_spki, int64_t *ret, struct err *reterr) CHECKED;
 int db_setting_set(struct db *db, const char *key, const void *data, size_t len, struct err *reterr) CHECKED; /* e.g. calendar state; len 0 deletes */
 
 /* Reads (any thread). */
 int db_request_find(struct db *db, struct db_request *r, struct err *reterr) CHECKED;	/* by the four names; -ENOENT */
-int db_request_find_poll(struct db *db, const char *issuer_spki, const char *transaction_id, const char *signer, struct db_request *ret, struct err *reterr) CHECKED; /* newest; issuer_spki NULL: any */
+/* newest; issuer_spki NULL: any */
+int db_request_find_poll(struct db *db, const char *issuer_spki, const char *transaction_id, const char *signer, struct db_request *ret,
+			 struct err *reterr) CHECKED;
 int db_request_get(struct db *db, int64_t id, struct db_request *ret, struct err *reterr) CHECKED;
 int db_cert_get(struct db *db, const char *issuer_spki, const char *serial, struct db_cert *ret, struct err *reterr) CHECKED; /* -ENOENT */
-int db_key_other_subject(struct db *db, const char *spki, const char *subject, bool *ret, struct err *reterr) CHECKED; /* a certificate (or intent) for this key under another subject, not revoked */
+/* a certificate (or intent) for this key under another subject, not revoked */
+int db_key_other_subject(struct db *db, const char *spki, const char *subject, bool *ret, struct err *reterr) CHECKED;
 typedef int (*db_request_fn)(void *userdata, const struct db_request *r); /* nonzero stops and is returned */
 typedef int (*db_cert_fn)(void *userdata, const struct db_cert *c);
-int db_requests_each(struct db *db, bool all, size_t max, db_request_fn fn, void *userdata, struct err *reterr) CHECKED; /* all: settled ones too; max 0: no bound; without the blobs */
+/* all: settled ones too; max 0: no bound; without the blobs */
+int db_requests_each(struct db *db, bool all, size_t max, db_request_fn fn, void *userdata, struct err *reterr) CHECKED;
 int db_certs_each(struct db *db, size_t max, db_cert_fn fn, void *userdata, struct err *reterr) CHECKED; /* newest first */
 int db_revoked_each(struct db *db, const char *issuer_spki, int64_t not_expired_at_sec, db_cert_fn fn, void *userdata, struct err *reterr) CHECKED;
 int db_intents_each(struct db *db, db_request_fn fn, void *userdata, struct err *reterr) CHECKED; /* to be finished after a crash */

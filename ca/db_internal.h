@@ -30,7 +30,8 @@ int db_conn_open(const char *path, bool writer, struct db_conn **ret, struct err
 void db_conn_close(struct db_conn *c);
 /* SQLite's result as errno, with its words: -ENOSPC full, -EIO, -EUCLEAN corrupt, -EBUSY, -EEXIST constraint, -ETIME interrupted ... */
 int db_conn_error(struct db_conn *c, int rc, struct err *reterr, const char *what) CHECKED;
-/* The statement, ready, with its parameters bound: t text (NULL: SQL NULL), i int64_t, b blob (pointer, size_t). Bound memory is borrowed until the statement is reset. */
+/* The statement, ready, with its parameters bound: t text (NULL: SQL NULL), i int64_t, b blob (pointer, size_t). Bound memory is borrowed until the
+ * statement is reset. */
 int db_conn_bind(struct db_conn *c, enum db_sql id, struct err *reterr, sqlite3_stmt **ret, const char *types, ...) CHECKED;
 /* 1: a row, 0: no more, or an error. */
 int db_conn_step(struct db_conn *c, sqlite3_stmt *st, struct err *reterr) CHECKED;

@@ -1,5 +1,6 @@
-/* The thread that writes: takes jobs from the queue, runs each in a savepoint of one transaction, commits when the queue is empty or the batch is full, and only then
- * wakes those who wait. A batch that fails as a whole is run again job by job, so that each gets its own answer. Checkpoints happen here too, between batches. */
+/* The thread that writes: takes jobs from the queue, runs each in a savepoint of one transaction, commits when the queue is empty or the batch is full,
+ * and only then wakes those who wait. A batch that fails as a whole is run again job by job, so that each gets its own answer. Checkpoints happen here
+ * too, between batches. */
 #include "ca/db_internal.h"
 
 #include <errno.h>

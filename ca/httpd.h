@@ -1,5 +1,5 @@
-/* The CA's HTTP side on libmicrohttpd (thread pool, epoll): strict where the library is lenient (spec robustness.md 2.3, 4.1), absolute deadlines, body and URI limits.
- * It knows operations and bytes, nothing of CMS. */
+/* The CA's HTTP side on libmicrohttpd (thread pool, epoll): strict where the library is lenient (spec robustness.md 2.3, 4.1), absolute deadlines, body
+ * and URI limits. It knows operations and bytes, nothing of CMS. */
 #ifndef KEYROLL_CA_HTTPD_H
 #define KEYROLL_CA_HTTPD_H
 
@@ -16,7 +16,9 @@ enum http_op { HTTP_OP_GET_CA_CAPS, HTTP_OP_GET_CA_CERT, HTTP_OP_GET_NEXT_CA_CER
 
 struct http_request {
 	enum http_op op;
-	const char *message;	/* message= of GETs other than PKIOperation (a CA identifier), or the CRL's file name; "". operation=GetCRL (IOS's CDP): HTTP_OP_CRL with "", the active key's */
+	/* message= of GETs other than PKIOperation (a CA identifier), or the CRL's file name; "". operation=GetCRL (IOS's CDP): HTTP_OP_CRL with "", the
+	 * active key's */
+	const char *message;
 	struct buf body;	/* PKIOperation: the DER, from POST or decoded from GET */
 	char address[64];	/* of the peer */
 };
@@ -26,9 +28,9 @@ struct http_reply {
 	struct buf body;
 	int retry_after_sec;	/* 503; 0: none */
 };
-/* PKIOperation runs on one of some dozens of worker threads and may block (database, signer); beyond a bounded queue the peer gets 503 without the service being asked.
- * Everything else runs on the network threads and must not block: it is served from memory. reply is zeroed; body is taken. Of a reply that is not 200 only status and
- * retry_after_sec are sent, and the connection is closed. */
+/* PKIOperation runs on one of some dozens of worker threads and may block (database, signer); beyond a bounded queue the peer gets 503 without the service
+ * being asked. Everything else runs on the network threads and must not block: it is served from memory. reply is zeroed; body is taken. Of a reply that
+ * is not 200 only status and retry_after_sec are sent, and the connection is closed. */
 typedef void (*httpd_fn)(void *userdata, struct http_request *request, struct http_reply *reply);
 
 struct httpd_options {

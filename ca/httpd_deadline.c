@@ -1,5 +1,5 @@
-/* Absolute deadlines. The library's own time-out counts from the last byte: one byte a second holds a connection for ever. A connection is shut down only under the
- * lock that its notification takes at start and close: outside it the descriptor may already be another client's. */
+/* Absolute deadlines. The library's own time-out counts from the last byte: one byte a second holds a connection for ever. A connection is shut down only
+ * under the lock that its notification takes at start and close: outside it the descriptor may already be another client's. */
 #include "ca/httpd_internal.h"
 
 #include <errno.h>

@@ -59,7 +59,8 @@ int service_signer_judge(struct exchange *x, struct signer_facts *ret, struct er
 
 /* service_issue.c. The request's certificate under role: intent, signature, record. *ret_cert owned by the caller.
  * -EKEYEXPIRED: the CA has no time left to give. -EIO and others: try later. */
-int service_issue(struct service *s, const struct view *v, enum car_recipient role, const struct tp_now *now, struct db_request *r, X509_REQ *csr, const char *actor,
+int service_issue(struct service *s, const struct view *v, enum car_recipient role, const struct tp_now *now, struct db_request *r, X509_REQ *csr,
+		  const char *actor,
 		  X509 **ret_cert, struct err *reterr) CHECKED;
 /* What the intent of an INTENT row says, signed and recorded. */
 int service_issue_finish(struct service *s, const struct view *v, const struct tp_now *now, const struct db_request *r, const char *actor, X509 **ret_cert,

@@ -26,7 +26,8 @@ int signer_load(struct signer *s, enum ks_slot slot, const char *spki, EVP_PKEY 
 int signer_promote(struct signer *s, const char *spki, struct err *reterr) CHECKED;
 int signer_delete(struct signer *s, const char *spki, struct err *reterr) CHECKED;
 /* As ks_generate. A key that lies in the slot already (from an attempt that was cut off) is success at the second call. */
-int signer_generate(struct signer *s, enum ks_slot slot, int bits, enum ks_protection protection, int *fd, char ret_spki[KS_SPKI_HEX], struct err *reterr) CHECKED;
+int signer_generate(struct signer *s, enum ks_slot slot, int bits, enum ks_protection protection, int *fd, char ret_spki[KS_SPKI_HEX],
+		    struct err *reterr) CHECKED;
 
 AUTO_DEFINE(signer, struct signer *, signer_free);
 

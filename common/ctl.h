@@ -54,7 +54,8 @@ struct ctl_failure {
 int ctl_ask(const char *path, const char *method, json_t *params, int timeout_ms, json_t **ret_reply, struct ctl_failure *ret_failure,
 	    struct err *reterr) CHECKED;
 
-/* The framing alone, for the fuzzer: finds one complete message in data. Returns its length without the NUL, -EAGAIN when incomplete, -EMSGSIZE over the limit. */
+/* The framing alone, for the fuzzer: finds one complete message in data. Returns its length without the NUL, -EAGAIN when incomplete, -EMSGSIZE over the
+ * limit. */
 ssize_t ctl_frame(const char *data, size_t len);
 
 AUTO_DEFINE(json, json_t *, json_decref);

@@ -109,7 +109,8 @@ static int decrypt_check(const struct custody_msg *m, size_t bytes, struct err *
 	return 0;
 }
 
-static int decrypt(const struct vault_key *k, const struct backend *b, const struct backend_key *key, const struct custody_msg *m, struct buf *ret, struct err *reterr)
+static int decrypt(const struct vault_key *k, const struct backend *b, const struct backend_key *key, const struct custody_msg *m, struct buf *ret,
+		   struct err *reterr)
 {
 	uint8_t em[PAD_K_MAX], plain[PAD_K_MAX];
 	size_t bytes = ((size_t) key->bits + 7) / 8, len = 0;

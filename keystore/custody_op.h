@@ -5,7 +5,8 @@
 #include "keystore/custody_proto.h"
 #include "keystore/keymeta.h"
 
-/* SIGN, SIGN_DIGEST or DECRYPT. backend and material are the caller's copies, since the loop may replace the key's own meanwhile. -EINVAL: digest, padding or length; -ENOKEY: the key is gone from its keyring. */
+/* SIGN, SIGN_DIGEST or DECRYPT. backend and material are the caller's copies, since the loop may replace the key's own meanwhile. -EINVAL: digest, padding
+ * or length; -ENOKEY: the key is gone from its keyring. */
 int custody_op_run(const struct vault_key *k, const struct backend *backend, const struct backend_key *material,
 		   const struct custody_msg *request, struct buf *ret, struct err *reterr) CHECKED;
 

@@ -48,7 +48,8 @@ struct custody_options {
 	void *userdata;		    /* of check_sign */
 };
 
-/* Serves until SIGTERM or SIGINT; then 0. READY=1 is sent once keys are found and the socket listens; WATCHDOG=1 when asked for. Opens no log (call log_open before).
+/* Serves until SIGTERM or SIGINT; then 0. READY=1 is sent once keys are found and the socket listens; WATCHDOG=1 when asked for. Opens no log (call
+ * log_open before).
  * Negative errno when it cannot start: -ENOTSUP the named protection, -EACCES the folder, -EADDRINUSE another custodian listens there, -EBADMSG damaged state,
  * -EPERM keyctl is forbidden (containers). fs_set_root must have been called. Call once for each process. */
 int custody_server_run(const struct custody_options *o, struct err *reterr) CHECKED;

@@ -1,4 +1,5 @@
-/* Keys and their line in LABEL.keys: slot, level (with "!" when it was named), bits, maker's uid, users, groups, random bytes of implicit rejection, public key. */
+/* Keys and their line in LABEL.keys: slot, level (with "!" when it was named), bits, maker's uid, users, groups, random bytes of implicit rejection,
+ * public key. */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/x509.h>

@@ -1,5 +1,6 @@
 /* The door to the key store: seven calls. A key has a label and a slot; people see the shadow of LABEL as LABEL#. The handle that ks_load gives is bound
- * to one public key (its SHA-256 over SubjectPublicKeyInfo, lower-case hex, "spki") and never holds the private half: every use asks the custodian. DECISIONS 18 to 21. */
+ * to one public key (its SHA-256 over SubjectPublicKeyInfo, lower-case hex, "spki") and never holds the private half: every use asks the custodian.
+ * DECISIONS 18 to 21. */
 #ifndef KEYROLL_KEYSTORE_KS_H
 #define KEYROLL_KEYSTORE_KS_H
 
@@ -37,12 +38,15 @@ struct ks_key { /* what ks_load tells beside the handle */
 
 /* socket: path of keyd.sock or a signer's. Loads the provider into OpenSSL's default library context once. -ECONNREFUSED, -ENOENT, -EACCES, -EPROTO. */
 int ks_open(const char *socket, struct ks **ret, struct err *reterr) CHECKED;
-/* Starts making a key when *fd is -1: 0 and a descriptor that becomes readable when it is done. Called again with that descriptor then: 0 (closed, set to -1, *ret_spki
- * filled), or -EAGAIN (not readable yet: it does not block), or why not: -EEXIST (another key lies in the slot), -EDQUOT, -ENOSPC, -ENOTSUP (the named protection is not to be had), -ENODEV (the token does not answer), -EACCES. */
+/* Starts making a key when *fd is -1: 0 and a descriptor that becomes readable when it is done. Called again with that descriptor then: 0 (closed, set to
+ * -1, *ret_spki filled), or -EAGAIN (not readable yet: it does not block), or why not: -EEXIST (another key lies in the slot), -EDQUOT, -ENOSPC, -ENOTSUP
+ * (the named protection is not to be had), -ENODEV (the token does not answer), -EACCES. */
 int ks_generate(struct ks *ks, const struct ks_spec *spec, int *fd, char ret_spki[KS_SPKI_HEX], struct err *reterr) CHECKED;
-/* The key in that slot or, if spki is not NULL, the key of label with that public key in any slot. ret_key and ret_facts may each be NULL. -ENOKEY, -EACCES, -ETIMEDOUT. */
+/* The key in that slot or, if spki is not NULL, the key of label with that public key in any slot. ret_key and ret_facts may each be NULL. -ENOKEY,
+ * -EACCES, -ETIMEDOUT. */
 int ks_load(struct ks *ks, const char *label, enum ks_slot slot, const char *spki, EVP_PKEY **ret_key, struct ks_key *ret_facts, struct err *reterr) CHECKED;
-/* Active becomes previous (an older previous is destroyed), shadow becomes active. 0 also when spki already is active. -ENOKEY when it is neither. Durable when it returns. */
+/* Active becomes previous (an older previous is destroyed), shadow becomes active. 0 also when spki already is active. -ENOKEY when it is neither. Durable
+ * when it returns. */
 int ks_promote(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;
 /* Destroys the key of label with that spki (NULL: every key of label), sealed copy included. 0 also when there is none. */
 int ks_delete(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;

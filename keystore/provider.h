@@ -12,7 +12,8 @@
 
 struct provider { /* one for each load of the provider */
 	const OSSL_CORE_HANDLE *handle;
-	OSSL_LIB_CTX *libctx; /* of its own (but it reads the caller's BIOs), with the default provider alone: public operations and digests cannot come back to us */
+	/* of its own (but it reads the caller's BIOs), with the default provider alone: public operations and digests cannot come back to us */
+	OSSL_LIB_CTX *libctx;
 	char *socket;	      /* where no URI says another */
 };
 

@@ -103,7 +103,8 @@ int seal_unwrap(const struct seal *s, const struct buf *blob, struct buf *plain,
 	int len = p8 ? i2d_PKCS8_PRIV_KEY_INFO(p8, &der) : -1, r;
 
 	if (len <= 0)
-		return err_from_openssl(reterr, -EBADMSG, "unsealing a key: damaged, or sealed under another machine secret. The file stays: bring that secret back, or delete the key and enrol again");
+		return err_from_openssl(reterr, -EBADMSG, "unsealing a key: damaged, or sealed under another machine secret. The file stays: "
+							   "bring that secret back, or delete the key and enrol again");
 	r = buf_set(plain, der, (size_t) len);
 	OPENSSL_clear_free(der, (size_t) len);
 	return r;

@@ -25,7 +25,8 @@ typedef void (*vault_say_fn)(int level, const struct err *e, const char *what); 
 
 /* Opens the folder (made when missing), finds each key in its keyring or restores it from its sealed copy, and clears what a crash left. A key that
  * cannot be had stays known, with serial 0. -ENOTSUP protection; -EBADMSG; -EACCES; -EPERM. */
-int vault_open(const char *dir, enum ks_protection protection, bool sealing, bool keep_parsed, vault_say_fn say, struct vault **ret, struct err *reterr) CHECKED;
+int vault_open(const char *dir, enum ks_protection protection, bool sealing, bool keep_parsed, vault_say_fn say, struct vault **ret,
+	       struct err *reterr) CHECKED;
 void vault_free(struct vault *v); /* keys stay in their keyrings; with no key left the keyrings go too */
 
 struct vault_key *vault_find(const struct vault *v, const char *label, enum ks_slot slot);

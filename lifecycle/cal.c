@@ -231,7 +231,8 @@ static void start(struct cal_state *s)
 	s->failed = CAL_ACT_NONE;
 }
 
-void cal_step(const struct cal_policy *policy, struct cal_state *state, const struct cal_event *event, const struct tp_now *now, struct cal_actions *ret_actions)
+void cal_step(const struct cal_policy *policy, struct cal_state *state, const struct cal_event *event, const struct tp_now *now,
+	      struct cal_actions *ret_actions)
 {
 	*ret_actions = (struct cal_actions){0};
 	switch (event->kind) {

@@ -58,9 +58,19 @@ struct cal_actions {
 
 /* The shell's order: step, persist, perform; START after a load. An untrusted clock makes, switches and retires nothing. A SWITCH may come
  * while another action is in flight: it waits for that DONE. What a clock jump made overdue is made once. */
-void cal_step(const struct cal_policy *policy, struct cal_state *state, const struct cal_event *event, const struct tp_now *now, struct cal_actions *ret_actions);
+void cal_step(const struct cal_policy *policy, struct cal_state *state, const struct cal_event *event, const struct tp_now *now,
+	      struct cal_actions *ret_actions);
 
-enum cal_timer { CAL_TIMER_SHADOW_CERT_GENERATION, CAL_TIMER_CERT_EXPIRE, CAL_TIMER_CRL_UPDATE, CAL_TIMER_ROLLOVER_CRL_UPDATE, CAL_TIMER_PREVIOUS_EXPIRE, CAL_TIMER_REQUEST_EXPIRE, CAL_TIMER_RETRY, CAL_TIMER_N_ };
+enum cal_timer {
+	CAL_TIMER_SHADOW_CERT_GENERATION,
+	CAL_TIMER_CERT_EXPIRE,
+	CAL_TIMER_CRL_UPDATE,
+	CAL_TIMER_ROLLOVER_CRL_UPDATE,
+	CAL_TIMER_PREVIOUS_EXPIRE,
+	CAL_TIMER_REQUEST_EXPIRE,
+	CAL_TIMER_RETRY,
+	CAL_TIMER_N_
+};
 struct cal_due {
 	enum cal_timer timer;
 	bool on_boot;

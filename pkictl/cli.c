@@ -72,7 +72,8 @@ static enum cli_exit help_print(const struct cli *c)
 	FILE *out = c->io->out;
 	size_t i;
 
-	(void) fprintf(out, "pkictl [OPTIONS] [VERB] [NAME...]\n\nAsks and commands keyrolld on this router, and keyroll-cad on a CA host.\n\n"); /* main checks */
+	/* main checks */
+	(void) fprintf(out, "pkictl [OPTIONS] [VERB] [NAME...]\n\nAsks and commands keyrolld on this router, and keyroll-cad on a CA host.\n\n");
 	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		const struct verb *v = &verbs[i];
 

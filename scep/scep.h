@@ -165,8 +165,8 @@ int scep_ca_open(const void *body, size_t len, const char *want_sha256, int64_t 
 /* One certificate: its DER; more: certs-only. */
 int scep_ca_build(X509 *const *certs, size_t n, struct buf *ret, struct err *reterr) CHECKED;
 
-/* The next CA, from the signed content only; exactly one signer, which is `current`; CA:TRUE, self-issued by its own key, notBefore <= current's notAfter < notAfter,
- * another key than current's, RSA within limits, same subject. DECISIONS 1 and 14. -EKEYREJECTED for a wrong or missing signature. */
+/* The next CA, from the signed content only; exactly one signer, which is `current`; CA:TRUE, self-issued by its own key, notBefore <= current's notAfter
+ * < notAfter, another key than current's, RSA within limits, same subject. DECISIONS 1 and 14. -EKEYREJECTED for a wrong or missing signature. */
 int scep_next_ca_open(const void *body, size_t len, X509 *current, const struct scep_policy *policy, X509 **ret, struct err *reterr) CHECKED;
 int scep_next_ca_build(X509 *const *next, size_t n, X509 *current, EVP_PKEY *current_key, struct buf *ret, struct err *reterr) CHECKED;
 

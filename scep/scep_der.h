@@ -42,7 +42,8 @@ bool der_peek(const struct der *in, uint8_t tag) CHECKED;
 bool der_equal(const struct der *a, const void *bytes, size_t len) CHECKED;
 /* A non-negative INTEGER that fits. */
 bool der_take_small(struct der *in, unsigned *ret) CHECKED;
-/* Every value within is strict DER: depth at most LIMIT_DER_DEPTH, universal constructed only SEQUENCE and SET, OIDs at most 32 bytes, integers at most 1 KiB. */
+/* Every value within is strict DER: depth at most LIMIT_DER_DEPTH, universal constructed only SEQUENCE and SET, OIDs at most 32 bytes, integers at most 1
+ * KiB. */
 bool der_sane(const struct der *in) CHECKED;
 
 /* Appends tag, length, data. data may be NULL when len is 0. -ENOMEM. */

@@ -59,7 +59,8 @@ static bool sign_one(EVP_PKEY *key, enum op op)
 	EVP_PKEY_CTX *pctx = NULL; /* the digest's own */
 
 	return ctx && EVP_DigestSignInit_ex(ctx, &pctx, "SHA256", NULL, NULL, key, NULL) == 1 &&
-	       (op != OP_PSS || (EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1 && EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST) == 1)) &&
+	       (op != OP_PSS || (EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING) == 1 &&
+				 EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST) == 1)) &&
 	       EVP_DigestSign(ctx, sig, &len, text, sizeof(text)) == 1;
 }
 
@@ -176,7 +177,8 @@ static int custodian_measure(bool keep, const struct plan *plan)
 	char conf[128];
 	int r;
 
-	(void) snprintf(conf, sizeof(conf), "[Keyd]\nKeepParsed=%s\n%s%s\n", keep ? "yes" : "no", provider ? "[Token]\nProvider=" : "", provider ? provider : "");
+	(void) snprintf(conf, sizeof(conf), "[Keyd]\nKeepParsed=%s\n%s%s\n", keep ? "yes" : "no", provider ? "[Token]\nProvider=" : "",
+			provider ? provider : "");
 	r = keyd_setup(&keyd, conf) ? ks_open(keyd.socket, &ks, &e) : -EIO;
 
 	if (r == 0)

@@ -203,7 +203,8 @@ static void reply_read(struct fx *f, const struct fx_ask *ask, const uint8_t *no
 void fx_ask(struct fx *f, const struct fx_ask *ask, struct fx_answer *ret)
 {
 	static uint8_t nonce[SCEP_NONCE_BYTES];
-	const struct scep_request_in in = { .type = ask->type, .transaction_id = ask->tid, .sender_nonce = nonce, .content = ask->content, .content_len = ask->content_len,
+	const struct scep_request_in in = { .type = ask->type, .transaction_id = ask->tid, .sender_nonce = nonce, .content = ask->content,
+		.content_len = ask->content_len,
 					    .signer = ask->signer, .signer_key = ask->signer_key, .recipient = ask->recipient,
 					    .algs = { SCEP_CIPHER_AES128, SCEP_DIGEST_SHA256 } };
 	struct http_request request = { .op = HTTP_OP_PKI_OPERATION, .message = "", .body = BUF_EMPTY, .address = "192.0.2.1" };
@@ -255,12 +256,14 @@ void fx_router_clear(struct fx_router *r)
 
 struct fx_ask fx_enrol(const struct fx *f, const struct fx_router *r, const char *tid)
 {
-	return (struct fx_ask) { .type = SCEP_TYPE_PKCS_REQ, .tid = tid, .content = r->csr.data, .content_len = r->csr.len, .signer = r->self, .signer_key = r->key,
+	return (struct fx_ask) { .type = SCEP_TYPE_PKCS_REQ, .tid = tid, .content = r->csr.data, .content_len = r->csr.len, .signer = r->self,
+		.signer_key = r->key,
 				 .recipient = f->ca, .subject_key = r->key };
 }
 
 struct fx_ask fx_renew(const struct fx *f, const struct fx_router *to, X509 *cert, EVP_PKEY *key, enum scep_type type, const char *tid)
 {
-	return (struct fx_ask) { .type = type, .tid = tid, .content = to->csr.data, .content_len = to->csr.len, .signer = cert, .signer_key = key, .recipient = f->ca,
+	return (struct fx_ask) { .type = type, .tid = tid, .content = to->csr.data, .content_len = to->csr.len, .signer = cert, .signer_key = key,
+		.recipient = f->ca,
 				 .subject_key = to->key };
 }

@@ -202,7 +202,8 @@ static int next_answer(struct buf *body)
 
 	if (!next_exists())
 		return 404;
-	return scep_next_ca_build(&ca.cert[next_index()], 1, forged ? ca.stranger : ca.cert[0], forged ? ca.stranger_key : ca.key[0], body, NULL) < 0 ? 500 : 200;
+	return scep_next_ca_build(&ca.cert[next_index()], 1, forged ? ca.stranger : ca.cert[0], forged ? ca.stranger_key : ca.key[0], body, NULL) < 0 ?
+		       500 : 200;
 }
 
 static int caps_answer(struct buf *body)

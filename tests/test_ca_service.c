@@ -39,7 +39,8 @@ static bool answered(const struct fx_answer *a, enum scep_status status)
 	bool ok = a->http == 200 && a->opened == 0 && a->reply.status == status;
 
 	if (!ok)
-		(void) fprintf(stderr, "HTTP %d, opened %d, status %d, failInfo %d; wanted status %d\n", a->http, a->opened, a->reply.status, a->reply.fail, status);
+		(void) fprintf(stderr, "HTTP %d, opened %d, status %d, failInfo %d; wanted status %d\n", a->http, a->opened, a->reply.status,
+			       a->reply.fail, status);
 	return ok;
 }
 
@@ -629,7 +630,8 @@ static void statics(void)
 
 	view(CAR_GRANT_AUTO, false, false);
 	CU_ASSERT_EQUAL(get(HTTP_OP_GET_CA_CAPS, "", &body), 200);
-	CU_ASSERT_EQUAL(scep_caps_parse(body.data, body.len) & (SCEP_CAP_GET_NEXT_CA_CERT | SCEP_CAP_SHA384 | SCEP_CAP_STANDARD), SCEP_CAP_SHA384 | SCEP_CAP_STANDARD);
+	CU_ASSERT_EQUAL(scep_caps_parse(body.data, body.len) & (SCEP_CAP_GET_NEXT_CA_CERT | SCEP_CAP_SHA384 | SCEP_CAP_STANDARD),
+			SCEP_CAP_SHA384 | SCEP_CAP_STANDARD);
 	CU_ASSERT_EQUAL(get(HTTP_OP_GET_NEXT_CA_CERT, "", &body), 404);
 	view(CAR_GRANT_AUTO, false, true);
 	CU_ASSERT_EQUAL(get(HTTP_OP_GET_CA_CAPS, "", &body), 200);
@@ -747,7 +749,8 @@ static int intent_leave(const struct fx_router *r, struct db_cert *c, struct db_
 	(void) snprintf(c->subject, sizeof(c->subject), "CN=crashed");
 	c->nb_sec = leaf.nb_sec;
 	c->na_sec = leaf.na_sec;
-	if (buf_set(&request->csr, r->csr.data, r->csr.len) < 0 || x509_to_der(r->self, &request->signer_cert, NULL) < 0 || issue_leaf_tbs(&leaf, &c->tbs, NULL) < 0)
+	if (buf_set(&request->csr, r->csr.data, r->csr.len) < 0 || x509_to_der(r->self, &request->signer_cert, NULL) < 0 ||
+	    issue_leaf_tbs(&leaf, &c->tbs, NULL) < 0)
 		return -1;
 	return db_intent(fx.db, request, c, FX_NOW, "scep 192.0.2.1", NULL);
 }

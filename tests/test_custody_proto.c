@@ -20,7 +20,8 @@ static bool same(const struct custody_msg *a, const struct custody_msg *b)
 {
 	return a->op == b->op && a->id == b->id && a->status == b->status && a->slot == b->slot && a->padding == b->padding &&
 	       a->protection == b->protection && a->number == b->number && strcmp(a->label, b->label) == 0 && strcmp(a->spki, b->spki) == 0 &&
-	       strcmp(a->name, b->name) == 0 && strcmp(a->text, b->text) == 0 && a->body.len == b->body.len && (a->body.len == 0 || memcmp(a->body.data, b->body.data, a->body.len) == 0);
+	       strcmp(a->name, b->name) == 0 && strcmp(a->text, b->text) == 0 && a->body.len == b->body.len &&
+	       (a->body.len == 0 || memcmp(a->body.data, b->body.data, a->body.len) == 0);
 }
 
 static int built(struct buf *ret)

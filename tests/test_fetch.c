@@ -121,7 +121,8 @@ static void answers_are_told_apart(void)
 		unsigned status, retry;
 		const char *why;
 	} rows[] = {
-		{ "HTTP/1.1 200 OK\r\nContent-Type: application/x-pki-message\r\nContent-Length: 2\r\n\r\nok", "", "application/x-pki-message", 200, 0, "plain" },
+		{ "HTTP/1.1 200 OK\r\nContent-Type: application/x-pki-message\r\nContent-Length: 2\r\n\r\nok", "", "application/x-pki-message", 200, 0,
+			"plain" },
 		{ "HTTP/1.0 200 OK\r\n\r\nok", "", "", 200, 0, "HTTP/1.0 without a length" },
 		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "", "", 200, 0, "chunked" },
 		{ "HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 2\r\n\r\nok", "", "", 503, 120, "Retry-After" },

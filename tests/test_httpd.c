@@ -338,8 +338,10 @@ static void sizes_are_bounded(void)
 		{ "GET of 100 kB", "GET /x?operation=PKIOperation&message=", 100000, END, 414 },
 		{ "a header of 100 kB", OK_GET HOST "X-A: ", 100000, "\r\n\r\n", 431 },
 		{ "a body at the bound", "POST /x HTTP/1.1\r\n" HOST "Connection: close\r\nContent-Length: 65536\r\n\r\n", 65536, "", 200 },
-		{ "a chunk over the bound", "POST /x HTTP/1.1\r\n" HOST "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n10001\r\n", 65537, "\r\n0\r\n\r\n", 413 },
-		{ "a chunk at the bound", "POST /x HTTP/1.1\r\n" HOST "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n", 65536, "\r\n0\r\n\r\n", 200 },
+		{ "a chunk over the bound", "POST /x HTTP/1.1\r\n" HOST "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n10001\r\n", 65537,
+			"\r\n0\r\n\r\n", 413 },
+		{ "a chunk at the bound", "POST /x HTTP/1.1\r\n" HOST "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n", 65536,
+			"\r\n0\r\n\r\n", 200 },
 		{ "a body with a GET", "GET /x?operation=GetCACaps HTTP/1.1\r\n" HOST "Connection: close\r\nContent-Length: 100\r\n\r\n", 100, "", 200 },
 	};
 	static char request[200000], text[4096];

@@ -127,7 +127,8 @@ static void requests(void)
 static X509 *issued(const char *san, const char *crl_url)
 {
 	const struct ask ask = { "", "CN=spoke-1,OU=CVO", &key, EVP_sha256, san, NULL, 0 };
-	struct issue_leaf in = { .ca = ca, .nb_sec = NB + DAY, .na_sec = NB + 366 * DAY, .hash = SCEP_DIGEST_SHA384, .serial = "1ABCDEF0123456789ABCDEF0123456789", .crl_url = crl_url };
+	struct issue_leaf in = { .ca = ca, .nb_sec = NB + DAY, .na_sec = NB + 366 * DAY, .hash = SCEP_DIGEST_SHA384,
+		.serial = "1ABCDEF0123456789ABCDEF0123456789", .crl_url = crl_url };
 	AUTO(buf) struct buf tbs = BUF_EMPTY;
 	AUTO(buf) struct buf der = BUF_EMPTY;
 	AUTO(req) X509_REQ *csr = NULL;
@@ -136,7 +137,8 @@ static X509 *issued(const char *san, const char *crl_url)
 	if (csr_make(&ask, &csr) < 0)
 		return NULL;
 	in.csr = csr;
-	if (issue_leaf_tbs(&in, &tbs, NULL) < 0 || x509sig_make(tbs.data, tbs.len, in.hash, ca_key, &der, NULL) < 0 || x509_from_der(der.data, der.len, &x, NULL) < 0)
+	if (issue_leaf_tbs(&in, &tbs, NULL) < 0 || x509sig_make(tbs.data, tbs.len, in.hash, ca_key, &der, NULL) < 0 ||
+	    x509_from_der(der.data, der.len, &x, NULL) < 0)
 		return NULL;
 	return x;
 }
@@ -245,7 +247,8 @@ static void no_time(void)
 static void crl(void)
 {
 	static const struct issue_revoked gone[] = { { "2B", NB + DAY, 1 }, { "1A", NB + 2 * DAY, 0 } };
-	const struct issue_crl in = { .ca = ca, .number = 300, .this_sec = NB + 3 * DAY, .next_sec = NB + 4 * DAY, .revoked = gone, .n_revoked = 2, .hash = SCEP_DIGEST_SHA256 };
+	const struct issue_crl in = { .ca = ca, .number = 300, .this_sec = NB + 3 * DAY, .next_sec = NB + 4 * DAY, .revoked = gone, .n_revoked = 2,
+		.hash = SCEP_DIGEST_SHA256 };
 	AUTO(buf) struct buf tbs = BUF_EMPTY;
 	AUTO(buf) struct buf der = BUF_EMPTY;
 	AUTO(crl) X509_CRL *list = NULL;

@@ -470,7 +470,8 @@ static bool openssl_conf_write(const char *path, const char *module)
 {
 	AUTO(mem) char *text = NULL;
 
-	return asprintf(&text, "openssl_conf = i\n[i]\nproviders = p\n[p]\ndefault = d\nkeyroll = k\n[d]\nactivate = 1\n[k]\nmodule = %s\nsocket = %s\nactivate = 1\n",
+	return asprintf(&text,
+			"openssl_conf = i\n[i]\nproviders = p\n[p]\ndefault = d\nkeyroll = k\n[d]\nactivate = 1\n[k]\nmodule = %s\nsocket = %s\nactivate = 1\n",
 			module, keyd.socket) > 0 &&
 	       fs_write(path, text, strlen(text), 0644, NULL) == 0;
 }
@@ -492,7 +493,8 @@ static void test_openssl_command(void)
 		"openssl dgst -sha256 -sign 'keyroll://tls?spki='\"$SPKI\" -out sig cert.pem",
 		"openssl x509 -in cert.pem -noout -pubkey >pub.pem && openssl dgst -sha256 -verify pub.pem -signature sig cert.pem",
 		"openssl cms -encrypt -in pub.pem -out mail cert.pem && openssl cms -decrypt -in mail -inkey keyroll://tls -recip cert.pem >plain",
-		"echo text >text && openssl pkeyutl -encrypt -pubin -inkey pub.pem -in text -out oaep -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 && "
+		"echo text >text && openssl pkeyutl -encrypt -pubin -inkey pub.pem -in text -out oaep "
+		"-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 && "
 		"openssl pkeyutl -decrypt -inkey keyroll://tls -in oaep -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 | cmp - text && "
 		"! openssl pkeyutl -decrypt -inkey keyroll://tls -in oaep -pkeyopt rsa_padding_mode:oaep",
 		"openssl cms -encrypt -in text -out mail2 -recip cert.pem -keyopt rsa_padding_mode:oaep && "

@@ -133,7 +133,8 @@ static bool same(const struct outcome *a, const struct outcome *b)
 static void check(const char *why, const struct outcome *got, const struct outcome *want)
 {
 	if (!same(got, want))
-		printf("\n  %s: %d %lx %lx '%s' %zu, wanted %d %lx %lx '%s' %zu ", why, got->ret, got->code, got->more, got->text, got->len, want->ret, want->code,
+		printf("\n  %s: %d %lx %lx '%s' %zu, wanted %d %lx %lx '%s' %zu ", why, got->ret, got->code, got->more, got->text, got->len, want->ret,
+		       want->code,
 		       want->more, want->text, want->len);
 	CU_ASSERT_TRUE(same(got, want));
 }
@@ -366,7 +367,8 @@ static int pss_sign(const char *first, const char *first_value, const char *seco
 	OSSL_PARAM one[] = { OSSL_PARAM_construct_utf8_string(first, (char *) first_value, 0), OSSL_PARAM_construct_end() };
 	OSSL_PARAM two[] = { OSSL_PARAM_construct_utf8_string(second, (char *) second_value, 0), OSSL_PARAM_construct_end() };
 	size_t len = K;
-	int ok = ctx && EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 && EVP_PKEY_CTX_set_params(ctx, one) == 1 &&
+	int ok = ctx && EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 &&
+		 EVP_PKEY_CTX_set_params(ctx, one) == 1 &&
 		 EVP_PKEY_CTX_set_params(ctx, two) == 1 && EVP_PKEY_sign(ctx, sig, &len, digest, sizeof(digest)) == 1;
 
 	ERR_clear_error();

@@ -26,7 +26,8 @@ static char ca_spki[X509F_SHA256_HEX], other_spki[X509F_SHA256_HEX];
 
 static struct floor_ask ask_for(const struct buf *bytes)
 {
-	return (struct floor_ask) { .spki = ca_spki, .spki_der = ca_spki_der.data, .spki_der_len = ca_spki_der.len, .digest = SCEP_DIGEST_SHA256, .bytes = bytes->data, .len = bytes->len };
+	return (struct floor_ask) { .spki = ca_spki, .spki_der = ca_spki_der.data, .spki_der_len = ca_spki_der.len, .digest = SCEP_DIGEST_SHA256,
+		.bytes = bytes->data, .len = bytes->len };
 }
 
 static int ca_make(const char *name_text, EVP_PKEY *key, int64_t na_sec, struct buf *ret_tbs, X509 **ret)
@@ -51,7 +52,8 @@ static int csr_make(const char *name_text, EVP_PKEY *key, X509_REQ **ret)
 	AUTO(name) X509_NAME *name = NULL;
 	AUTO(req) X509_REQ *req = X509_REQ_new();
 
-	if (x509_name_parse(name_text, &name, NULL) < 0 || !req || X509_REQ_set_version(req, X509_REQ_VERSION_1) != 1 || X509_REQ_set_subject_name(req, name) != 1 ||
+	if (x509_name_parse(name_text, &name, NULL) < 0 || !req || X509_REQ_set_version(req, X509_REQ_VERSION_1) != 1 ||
+	    X509_REQ_set_subject_name(req, name) != 1 ||
 	    X509_REQ_set_pubkey(req, key) != 1 || X509_REQ_sign(req, key, EVP_sha256()) <= 0)
 		return -1;
 	*ret = TAKE(req);
@@ -85,7 +87,8 @@ static int leaf_tbs(X509 *issuer, int64_t na_sec, struct buf *ret)
 static int crl_tbs(X509 *issuer, struct buf *ret)
 {
 	static const struct issue_revoked gone[] = { { .serial = "01AB", .at_sec = NB + DAY, .reason = 1 } };
-	const struct issue_crl in = { .ca = issuer, .number = 7, .this_sec = NB + DAY, .next_sec = NB + 2 * DAY, .revoked = gone, .n_revoked = 1, .hash = SCEP_DIGEST_SHA256 };
+	const struct issue_crl in = { .ca = issuer, .number = 7, .this_sec = NB + DAY, .next_sec = NB + 2 * DAY, .revoked = gone, .n_revoked = 1,
+		.hash = SCEP_DIGEST_SHA256 };
 
 	return issue_crl_tbs(&in, ret, NULL);
 }

@@ -166,7 +166,8 @@ static void check_example(const struct example *e)
 static void e1_seed_configuration(void)
 {
 	const struct example e = {
-		.ca_ms = 730 * DAY, .cert_ms = 365 * DAY, .overlap_ms = 90 * DAY, .percent = 80, .renew = {292, 584}, .n_renew = 2, .last_nb = 584, .last_na = 730,
+		.ca_ms = 730 * DAY, .cert_ms = 365 * DAY, .overlap_ms = 90 * DAY, .percent = 80, .renew = {292, 584}, .n_renew = 2, .last_nb = 584,
+		.last_na = 730,
 		.shadow = 700.8, .rollover = 640, .left = 29.2,
 	};
 	check_example(&e);
@@ -221,7 +222,8 @@ static void e3_id_as_long_as_its_ca(void)
 static void e4_long_ca(void)
 {
 	const struct example e = {
-		.ca_ms = 3650 * DAY, .cert_ms = 365 * DAY, .overlap_ms = 90 * DAY, .percent = 80, .renew = {292, 584, 876, 1168}, .n_renew = 12, .last_nb = 3504,
+		.ca_ms = 3650 * DAY, .cert_ms = 365 * DAY, .overlap_ms = 90 * DAY, .percent = 80, .renew = {292, 584, 876, 1168}, .n_renew = 12,
+		.last_nb = 3504,
 		.last_na = 3650, .shadow = 3620.8, .rollover = 3560, .left = 29.2,
 	};
 	check_example(&e);

@@ -1,7 +1,8 @@
 /* A fleet in virtual time: how many certificates lapse when so many percent of all exchanges get no verdict? Routers do not interact, so each
  * lives its years alone, all against one history of the CA.
  *	fleet --routers N --years Y --fail PERCENT [--max-seconds S] [--seed N] [--check] [--grant-delay HOURS]
- * Without arguments, as in make check: 2000 routers, 10 years, 30 %, every invariant checked. Exit: 0 fine, 1 a certificate expired, an invariant broke or it took too long, 2 usage. */
+ * Without arguments, as in make check: 2000 routers, 10 years, 30 %, every invariant checked. Exit: 0 fine, 1 a certificate expired, an invariant broke or it
+ * took too long, 2 usage. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -52,7 +52,8 @@ static bool any_ca(struct dice *dice, struct sim_ca *ca)
 
 static struct sim_faults any_faults(struct dice *dice)
 {
-	struct sim_faults faults = {.no_verdict = roll(dice, 4) * 33, .local = roll(dice, 3) * 30, .reject = roll(dice, 12) == 0, .other_ca = roll(dice, 12) == 0};
+	struct sim_faults faults = {.no_verdict = roll(dice, 4) * 33, .local = roll(dice, 3) * 30, .reject = roll(dice, 12) == 0,
+				    .other_ca = roll(dice, 12) == 0};
 
 	faults.grant_delay_ms = (int64_t)roll(dice, 5) * TIMER_HOUR_MS * (int64_t)roll(dice, 30);
 	faults.latency_ms = roll(dice, 3) * 20000;
@@ -146,7 +147,8 @@ static const char *live(uint64_t seed)
 	sim.faults = any_faults(&dice);
 	sim_start(&sim, false);
 	for (int i = 0; i < TURNS && !sim.broken; i++) {
-		sim_run(&sim, sim.true_ms + (int64_t)timer_hash(seed, dice.n++) % (ca.policy.ca_lifetime_ms / 12) * (roll(&dice, 2) ? 1 : 0) + roll(&dice, 100000));
+		sim_run(&sim, sim.true_ms + (int64_t)timer_hash(seed, dice.n++) % (ca.policy.ca_lifetime_ms / 12) * (roll(&dice, 2) ? 1 : 0) +
+			      roll(&dice, 100000));
 		turn(&sim, &dice);
 	}
 	broken = recover(&sim, ca.policy.ca_lifetime_ms);
