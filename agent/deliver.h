@@ -1,4 +1,4 @@
-/* Delivery: a generation folder is written, synced, and switched to by one rename. DECISIONS 18 and 27. */
+/* Delivery: a generation folder is written, synced, and switched to by one rename. */
 #ifndef KEYROLL_AGENT_DELIVER_H
 #define KEYROLL_AGENT_DELIVER_H
 

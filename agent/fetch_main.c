@@ -1,5 +1,5 @@
 /* keyroll-fetch: HTTP for keyrolld, on libcurl's multi interface and sd-event. It holds no key and no state; what a peer does to it ends
- * one exchange. keyrolld starts it with a socket as standard input; it ends when that closes, or after 30 s without work. DECISIONS 25. */
+ * one exchange. keyrolld starts it with a socket as standard input; it ends when that closes, or after 30 s without work. */
 #include "config.h"
 
 #include <curl/curl.h>

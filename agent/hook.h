@@ -1,4 +1,4 @@
-/* Telling consumers about a delivery: units are reloaded, the hook runs; each until it succeeds, none blocks the loop. DESIGN 4. */
+/* Telling consumers about a delivery: units are reloaded, the hook runs; each until it succeeds, none blocks the loop. */
 #ifndef KEYROLL_AGENT_HOOK_H
 #define KEYROLL_AGENT_HOOK_H
 

@@ -1,4 +1,4 @@
-/* INSTALL, ACTIVATE, RETIRE, ABANDON: what becomes of pairs and keys. Link first, then the key's promotion: DECISIONS 18. */
+/* INSTALL, ACTIVATE, RETIRE, ABANDON: what becomes of pairs and keys. Link first, then the key's promotion. */
 #include <errno.h>
 #include <string.h>
 
@@ -55,7 +55,7 @@ static void previous_note(struct trustpoint *tp, const char *new_spki)
 		(void) snprintf(tp->rec.previous_spki, sizeof(tp->rec.previous_spki), "%s", old.spki_sha256);
 }
 
-/* The pair proves itself before anybody uses it: a signature by the custodian, checked with the certificate's key. Spec robustness.md 2.8: K7. */
+/* The pair proves itself before anybody uses it: a signature by the custodian, checked with the certificate's key. Fault point agent.k7. */
 static int pair_check(struct trustpoint *tp, const struct tp_cert *who, const char *spki, struct err *reterr)
 {
 	static const unsigned char probe[] = "keyroll: does this key belong to this certificate?";

@@ -1,4 +1,4 @@
-/* FETCH_NEXT: the rollover CA, signed by the active one. DECISIONS 5 and 14. */
+/* FETCH_NEXT: the rollover CA, signed by the active one. */
 #include <errno.h>
 
 #include "agent/agent.h"

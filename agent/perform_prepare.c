@@ -1,4 +1,4 @@
-/* PREPARE: key, CSR, transactionID and signer, all in the record before the request leaves. Spec robustness.md 2.8: K1 to K3. */
+/* PREPARE: key, CSR, transactionID and signer, all in the record before the request leaves. Fault points agent.k2 and agent.k3. */
 #include <errno.h>
 #include <openssl/rand.h>
 #include <string.h>

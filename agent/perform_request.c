@@ -1,4 +1,4 @@
-/* REQUEST and POLL: the prepared request leaves with a new nonce, and what comes back becomes a verdict. DECISIONS 11, 13, 16. */
+/* REQUEST and POLL: the prepared request leaves with a new nonce, and what comes back becomes a verdict. */
 #include <errno.h>
 #include <openssl/rand.h>
 #include <string.h>
@@ -168,7 +168,7 @@ static void signer_add(struct trustpoint *tp, const struct tp_cert *who, struct 
 		list[(*n)++] = store->sign;
 }
 
-/* The active CA or the one that was asked may sign: DECISIONS 16. */
+/* The active CA or the one that was asked may sign. */
 static int reply_open(struct trustpoint *tp, const struct exchange_result *x, const struct parts *p, struct scep_reply *ret, struct err *reterr)
 {
 	const struct tp_now now = agent_now(tp->agent);
@@ -283,7 +283,7 @@ static void pending(struct trustpoint *tp)
 	work_done(tp, TP_RESULT_PENDING, NULL, 0);
 }
 
-/* A CA that offers Renewal in the drafts' sense does not know type 17: the same request once more as PKCSReq, DECISIONS 13. */
+/* A CA that offers Renewal in the drafts' sense does not know type 17: the same request once more as PKCSReq. */
 static bool repeat_as_pkcs_req(struct trustpoint *tp, const struct scep_reply *reply)
 {
 	struct request *q = &tp->rec.request;

@@ -6,9 +6,9 @@
 #include "scep/scep.h"
 
 const struct scep_policy *profile_policy(const struct tpconf *c);
-/* What our requests are made with. Never below the profile: a CA that hides AES gets AES all the same (spec scep.md 2.3, NDES). */
+/* What our requests are made with. Never below the profile: a CA that hides AES gets AES all the same (NDES does). */
 struct scep_algs profile_algs(const struct tpconf *c, unsigned caps);
-/* RenewalReq where the CA understands it, DECISIONS 13. */
+/* RenewalReq where the CA understands it. */
 enum scep_type profile_renewal_type(unsigned caps);
 bool profile_post(unsigned caps);
 

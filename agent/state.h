@@ -1,5 +1,5 @@
 /* What a trustpoint keeps on disk: one versioned JSON file, replaced as a whole, so that state, certificates and the request in
- * progress can never disagree. Spec robustness.md 2.8: K3 and K6 are one write each. */
+ * progress can never disagree. The record before the request (agent.k3) and the granted one (agent.k6) are one write each. */
 #ifndef KEYROLL_AGENT_STATE_H
 #define KEYROLL_AGENT_STATE_H
 
@@ -23,7 +23,7 @@ struct request {
 	char spki[STATE_HEX];	 /* the key that the certificate is asked for */
 	bool new_key;		 /* made for this operation: destroyed when it is abandoned */
 	bool self_signed;	 /* the signer's key is that same key; else the signer is the active ID */
-	bool as_pkcs_req;	 /* the CA answered badRequest to a RenewalReq: DECISIONS 13 */
+	bool as_pkcs_req;	 /* the CA answered badRequest to a RenewalReq */
 	struct tp_cert recipient; /* the CA that it is addressed to */
 	struct buf signer_pem;
 	struct buf csr; /* DER; secret, for the challenge is in it */

@@ -1,4 +1,4 @@
-/* Configuration of the agent: one file for each trustpoint, and keyrolld.conf. DESIGN 6, DECISIONS 29. */
+/* Configuration of the agent: one file for each trustpoint, and keyrolld.conf. */
 #ifndef KEYROLL_AGENT_TPCONF_H
 #define KEYROLL_AGENT_TPCONF_H
 

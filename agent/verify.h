@@ -1,4 +1,4 @@
-/* What a granted certificate must be before it is kept: spec scep.md 2.3, robustness.md 2.4. */
+/* What a granted certificate must be before it is kept. */
 #ifndef KEYROLL_AGENT_VERIFY_H
 #define KEYROLL_AGENT_VERIFY_H
 

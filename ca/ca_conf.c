@@ -154,7 +154,7 @@ static const struct conf_key keys[] = {
 	{ .section = NULL },
 };
 
-/* IOS's defaults where it has them (spec rollover.md 1.2), but for MD5 and the minimum database. */
+/* IOS's defaults where it has them, but for MD5 and the minimum database. */
 static void raw_init(struct raw *w)
 {
 	*w = (struct raw){ .protection = KS_PROTECTION_AUTO };

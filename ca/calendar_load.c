@@ -11,7 +11,7 @@
 #include "common/auto_ssl.h"
 #include "common/log.h"
 
-#define PREVIOUS_GRACE_MS (24 * 3600 * 1000LL) /* DECISIONS 10 */
+#define PREVIOUS_GRACE_MS (24 * 3600 * 1000LL) /* for polls and GetCert */
 
 struct tp_cert calendar_times(const struct x509_facts *facts)
 {

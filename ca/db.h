@@ -18,7 +18,7 @@ struct db;
 #define DB_HEX 65
 #define DB_NAME_BYTES 512
 
-/* A request as stored. The first four name it (DECISIONS 12); unique together. */
+/* A request as stored. The first four name it; unique together. */
 struct db_request {
 	char issuer_spki[DB_HEX];	 /* the CA key that it is addressed to */
 	char transaction_id[256];

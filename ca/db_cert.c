@@ -1,4 +1,4 @@
-/* Certificates: the intent before the signature, the certificate after it (robustness.md 2.8, C3 and C5), and its revocation. */
+/* Certificates: the intent before the signature, the certificate after it (fault points ca.c3 and ca.c5), and its revocation. */
 #include "ca/db_internal.h"
 
 #include <errno.h>

@@ -10,7 +10,7 @@ const char *const db_sql_schema =
 	" id INTEGER PRIMARY KEY AUTOINCREMENT, issuer_spki TEXT NOT NULL, transaction_id TEXT NOT NULL, csr_sha256 TEXT NOT NULL,"
 	" signer TEXT NOT NULL, status INTEGER NOT NULL, subject TEXT NOT NULL, address TEXT NOT NULL, why TEXT NOT NULL,"
 	" renewal INTEGER NOT NULL, received INTEGER NOT NULL, changed INTEGER NOT NULL, serial TEXT,"
-	/* the same request (DECISIONS 12); this order serves polls too, which know no CSR and perhaps no issuer */
+	/* the same request; this order serves polls too, which know no CSR and perhaps no issuer */
 	" UNIQUE (transaction_id, signer, issuer_spki, csr_sha256)) STRICT;"
 	"CREATE INDEX request_open ON request(status, received) WHERE status IN (1, 2, 3);"
 	"CREATE UNIQUE INDEX request_serial ON request(issuer_spki, serial) WHERE serial IS NOT NULL;"

@@ -1,4 +1,4 @@
-/* The CA's HTTP side on libmicrohttpd (thread pool, epoll): strict where the library is lenient (spec robustness.md 2.3, 4.1), absolute deadlines, body
+/* The CA's HTTP side on libmicrohttpd (thread pool, epoll): strict where the library is lenient, absolute deadlines, body
  * and URI limits. It knows operations and bytes, nothing of CMS. */
 #ifndef KEYROLL_CA_HTTPD_H
 #define KEYROLL_CA_HTTPD_H

@@ -1,4 +1,4 @@
-/* What libmicrohttpd 0.9.75 lets pass and a proxy in front might read otherwise (robustness.md 2.3): doubled or conflicting headers, hidden bytes. */
+/* What libmicrohttpd 0.9.75 lets pass and a proxy in front might read otherwise: doubled or conflicting headers, hidden bytes. */
 #include "ca/httpd_internal.h"
 
 #include <string.h>

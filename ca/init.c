@@ -1,4 +1,4 @@
-/* `keyroll-cad --init NAME` (DECISIONS 28): the signer makes the key, the CA's certificate is made over it, and the fingerprint to be pinned is the last line.
+/* `keyroll-cad --init NAME`: the signer makes the key, the CA's certificate is made over it, and the fingerprint to be pinned is the last line.
  * Cut off anywhere, it can be run again. */
 #include <errno.h>
 #include <inttypes.h>

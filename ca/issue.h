@@ -27,7 +27,7 @@ struct issue_leaf {
 };
 int issue_leaf_tbs(const struct issue_leaf *in, struct buf *ret_tbs, struct err *reterr) CHECKED;
 
-struct issue_ca { /* self-signed, DECISIONS 16 */
+struct issue_ca { /* self-signed */
 	X509_NAME *name;
 	EVP_PKEY *key;
 	const char *serial;

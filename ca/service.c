@@ -86,7 +86,7 @@ static void next_ca_reply(const struct view *v, struct http_reply *reply)
 	if (v->next_ca.len > 0)
 		reply_copy(reply, &v->next_ca, "application/x-x509-next-ca-cert");
 	else
-		reply_empty(reply, 404); /* spec scep.md 2.4: no next CA certificate yet */
+		reply_empty(reply, 404); /* no next CA certificate yet */
 }
 
 static void crl_reply(const struct view *v, const char *name, struct http_reply *reply)

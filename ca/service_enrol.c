@@ -146,7 +146,7 @@ static void csr_judge(struct exchange *x, struct enrolment *e, const char *spki)
 	e->facts.csr_allowed = r == 0;
 }
 
-/* The same request in the database (DECISIONS 12), if any: *row becomes it. */
+/* The same request in the database, if any: *row becomes it. */
 static int stored_find(struct exchange *x, struct enrolment *e, struct err *reterr)
 {
 	int r;
@@ -303,7 +303,7 @@ void service_enrol(struct exchange *x, struct answer *a)
 
 /* ---- polls ---- */
 
-/* Authorised by an operator, collected now. The previous CA issues no more (DECISIONS 10). */
+/* Authorised by an operator, collected now. The previous CA issues no more. */
 static void poll_grant(struct exchange *x, struct db_request *row, struct answer *a)
 {
 	AUTO(req) X509_REQ *csr = NULL;

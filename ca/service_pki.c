@@ -1,4 +1,4 @@
-/* PKIOperation: opened, answered, closed. How far opening came decides the answer (DECISIONS 15). */
+/* PKIOperation: opened, answered, closed. How far opening came decides the answer. */
 #include <assert.h>
 #include <errno.h>
 #include <openssl/rand.h>

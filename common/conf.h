@@ -42,7 +42,7 @@ int conf_load(const char *path, const struct conf_key *keys, void *target, struc
 /* The same from memory, for tests and the fuzzer; name stands for the file in messages. */
 int conf_parse(const char *name, const char *text, size_t len, const struct conf_key *keys, void *target, struct err *reterr) CHECKED;
 
-/* A trustpoint, CA or key name: 1 to LIMIT_LABEL_BYTES of [A-Za-z0-9._-], not starting with '.' or '-' (spec kernel.md B.2: no "id:" prefixes). */
+/* A trustpoint, CA or key name: 1 to LIMIT_LABEL_BYTES of [A-Za-z0-9._-], not starting with '.' or '-' (no "id:" prefixes). */
 bool conf_name_ok(const char *name);
 
 #endif

@@ -22,7 +22,7 @@ enum {
 	LIMIT_PENDING_REQUESTS = 100000,	/* of one CA */
 	LIMIT_PENDING_PER_ADDRESS = 1000,
 	LIMIT_KEY_BITS_MIN = 2048,
-	LIMIT_KEY_BITS_MAX = 4096,		/* the kernel refuses more, spec kernel.md B.2 */
+	LIMIT_KEY_BITS_MAX = 4096,		/* the kernel refuses more */
 };
 
 #endif

@@ -46,7 +46,7 @@ int asn1_time_from_sec(int64_t sec, ASN1_TIME **ret) CHECKED;
 int spki_sha256(EVP_PKEY *key, char ret_hex[X509F_SHA256_HEX], struct err *reterr) CHECKED;
 void sha256_hex(const void *data, size_t len, char ret_hex[X509F_SHA256_HEX]);
 
-/* "CN=spoke-1,OU=CVO" (RFC 4514), encoded last to first (DECISIONS 29), UTF8String (PrintableString for C and serialNumber).
+/* "CN=spoke-1,OU=CVO" (RFC 4514), encoded last to first, UTF8String (PrintableString for C and serialNumber).
  * -EINVAL with the place. Escapes \, \+ \" \\ \XX are understood; multi-valued RDNs with +. */
 int x509_name_parse(const char *text, X509_NAME **ret, struct err *reterr) CHECKED;
 

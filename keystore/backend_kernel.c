@@ -1,5 +1,5 @@
 /* Level kernel: an `asymmetric` key that no system call gives back. The kernel's raw operation neither blinds nor checks its result; both are
- * done here with the public key alone (spec kernel.md, facts 2, 7 and 8). */
+ * done here with the public key alone. */
 #include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>

@@ -1,6 +1,5 @@
 /* The door to the key store: seven calls. A key has a label and a slot; people see the shadow of LABEL as LABEL#. The handle that ks_load gives is bound
- * to one public key (its SHA-256 over SubjectPublicKeyInfo, lower-case hex, "spki") and never holds the private half: every use asks the custodian.
- * DECISIONS 18 to 21. */
+ * to one public key (its SHA-256 over SubjectPublicKeyInfo, lower-case hex, "spki") and never holds the private half: every use asks the custodian. */
 #ifndef KEYROLL_KEYSTORE_KS_H
 #define KEYROLL_KEYSTORE_KS_H
 

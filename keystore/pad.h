@@ -1,5 +1,5 @@
 /* RSA paddings round a bare private operation: PKCS#1 v1.5 and PSS for signatures, PKCS#1 v1.5 and OAEP for decryption (RFC 8017). Own code, since the key
- * store has only raw operations and the library's padding calls are deprecated (DECISIONS 21). k is the modulus in bytes. */
+ * store has only raw operations and the library's padding calls are deprecated. k is the modulus in bytes. */
 #ifndef KEYROLL_KEYSTORE_PAD_H
 #define KEYROLL_KEYSTORE_PAD_H
 

@@ -1,5 +1,5 @@
 /* Our OpenSSL provider "keyroll": RSA keys that live with a custodian, by URI or by a file that holds one (keyuri.h). It refuses to
- * export the private half, whereupon OpenSSL uses this provider for every private operation without any property query (DECISIONS 20). */
+ * export the private half, whereupon OpenSSL uses this provider for every private operation without any property query. */
 #ifndef KEYROLL_KEYSTORE_PROVIDER_H
 #define KEYROLL_KEYSTORE_PROVIDER_H
 

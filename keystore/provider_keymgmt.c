@@ -60,7 +60,7 @@ static int key_export(void *keydata, int selection, OSSL_CALLBACK *cb, void *cba
 	struct provider_key *k = keydata;
 	AUTO(params) OSSL_PARAM *params = NULL;
 
-	/* refused as a whole: a public half handed out for a private request makes every later use fail (DECISIONS 20) */
+	/* refused as a whole: a public half handed out for a private request makes every later use fail */
 	if (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY)
 		return 0;
 	return EVP_PKEY_todata(k->pub, EVP_PKEY_PUBLIC_KEY, &params) && cb(params, cbarg);

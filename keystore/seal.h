@@ -1,4 +1,4 @@
-/* Keys at rest: PBES2 PKCS#8 under one machine secret (DECISIONS 22). */
+/* Keys at rest: PBES2 PKCS#8 under one machine secret. */
 #ifndef KEYROLL_KEYSTORE_SEAL_H
 #define KEYROLL_KEYSTORE_SEAL_H
 

@@ -1,4 +1,4 @@
-/* The CA's calendar: SHADOW CERT GENERATION, CERT EXPIRE, CRL UPDATE and request expiry as one pure function. spec rollover.md 1.7, DECISIONS 1, 4, 10. */
+/* The CA's calendar: SHADOW CERT GENERATION, CERT EXPIRE, CRL UPDATE and request expiry as one pure function. */
 #ifndef KEYROLL_LIFECYCLE_CAL_H
 #define KEYROLL_LIFECYCLE_CAL_H
 
@@ -84,7 +84,7 @@ int64_t cal_wait_ms(const struct cal_policy *policy, const struct cal_state *sta
 const char *cal_timer_name(enum cal_timer timer); /* "SHADOW CERT GENERATION" ... as on IOS */
 const char *cal_act_name(enum cal_act act);
 
-/* Validity of the first CA certificate, of the rollover CA, and of an issued certificate. NA = NB + lifetime exactly (DECISIONS 1); an issued
+/* Validity of the first CA certificate, of the rollover CA, and of an issued certificate. NA = NB + lifetime exactly; an issued
  * notAfter is capped at the CA's. under_next: issued by the rollover CA, valid from its NB (or from now if that has begun). */
 struct tp_cert cal_first_validity(const struct cal_policy *policy, const struct tp_now *now);
 struct tp_cert cal_next_validity(const struct cal_policy *policy, const struct cal_state *state, const struct tp_now *now);

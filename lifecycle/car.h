@@ -42,7 +42,7 @@ struct car_facts {
 	bool new_names;		    /* the CSR asks for a subjectAltName that the signer's certificate lacks */
 	bool csr_allowed;	    /* key type, size, digest and extensions within policy */
 	bool csr_key_in_use;	    /* another subject holds a certificate with this key */
-	enum car_status stored;	    /* of the same request (DECISIONS 12) in the database */
+	enum car_status stored;	    /* of the same request in the database */
 };
 
 enum car_verdict {

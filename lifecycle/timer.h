@@ -1,5 +1,5 @@
 /* The timer calculus: when RENEW, SHADOW, POLL, CONNECT RETRY, ACTIVATE and ALERT are due. Numbers in, numbers out; all in milliseconds but
- * where a name says _sec. spec rollover.md section 3, DECISIONS 2, 3, 6, 7, 9. */
+ * where a name says _sec. */
 #ifndef KEYROLL_LIFECYCLE_TIMER_H
 #define KEYROLL_LIFECYCLE_TIMER_H
 
@@ -25,7 +25,7 @@ uint64_t timer_hash(uint64_t a, uint64_t b);
 
 /* RENEW: notBefore + percent of the life, earlier by the jitter; never so late that the certificate has ended when it signs. */
 struct timer_at timer_renew_at(const struct tp_policy *policy, uint64_t seed, const struct tp_cert *id);
-/* SHADOW (a): the same point, later by the jitter. rollover_known: run at once when too little would be left (DECISIONS 9). */
+/* SHADOW (a): the same point, later by the jitter. rollover_known: run at once when too little would be left. */
 struct timer_at timer_shadow_at(const struct tp_policy *policy, uint64_t seed, const struct tp_cert *id, const struct tp_cert *ca, bool rollover_known);
 /* SHADOW (b): 0.9 of the CA's life, later by the jitter. */
 struct timer_at timer_shadow_ca_at(const struct tp_policy *policy, uint64_t seed, const struct tp_cert *ca);

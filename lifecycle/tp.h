@@ -2,7 +2,7 @@
  *
  * The shell's order is fixed: step, persist, perform. At most one action that talks to anybody is in flight; its completion is one
  * TP_EV_DONE. Recovery after a crash is: load the state, send TP_EV_START. Every action may therefore happen twice.
- * Behaviour: spec rollover.md sections 3 to 5, DECISIONS 1 to 11. Wall time rules certificates, boot time rules retries. */
+ * Wall time rules certificates, boot time rules retries. */
 #ifndef KEYROLL_LIFECYCLE_TP_H
 #define KEYROLL_LIFECYCLE_TP_H
 
@@ -173,7 +173,7 @@ struct tp_due {
  * None of the certificate timers while now->trusted is false. */
 size_t tp_timers(const struct tp_policy *policy, uint64_t seed, const struct tp_state *state, const struct tp_now *now, struct tp_due ret[TP_TIMER_N_]);
 
-/* The ID and its CA end together: then SHADOW, not RENEW. DECISIONS 3. */
+/* The ID and its CA end together: then SHADOW, not RENEW. */
 bool tp_ends_with_ca(const struct tp_cert *id, const struct tp_cert *ca);
 
 /* One word each, the same in state files, JSON and pages. Never NULL for a value below the end marker. */

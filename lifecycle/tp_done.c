@@ -26,7 +26,7 @@ static void done_authenticate(struct tp_ctx *c, const struct tp_event *event)
 	c->chained = true;
 }
 
-/* The rollover CA takes over before or as the active one ends, and outlives it. DECISIONS 1. */
+/* The rollover CA takes over before or as the active one ends, and outlives it. */
 static bool next_ca_fits(const struct tp_state *s, const struct tp_cert *next)
 {
 	return next->nb_sec <= s->ca.na_sec && s->ca.na_sec < next->na_sec;

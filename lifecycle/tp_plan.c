@@ -34,7 +34,7 @@ static struct tp_plan plan_next_ca(const struct tp_policy *policy, uint64_t seed
 }
 
 /* Within the tolerance, but the shadow certificate begins only when the CA ends: seconds without either. A RENEW closes the gap, unless one
- * has shown that this CA cannot do better. A second is tolerated: DECISIONS 2. */
+ * has shown that this CA cannot do better. A second is tolerated. */
 static bool leaves_gap(const struct tp_state *state)
 {
 	return !tp_has(&state->shadow) && !state->trimmed && state->id.na_sec < state->ca.na_sec - 1;

@@ -74,7 +74,7 @@ struct scep_identity { /* one key that can open requests */
 	EVP_PKEY *key;
 };
 
-enum scep_open_stage { /* how far opening came: decides the answer (DECISIONS 15) */
+enum scep_open_stage { /* how far opening came: decides the answer */
 	SCEP_OPEN_MALFORMED,	/* no good outer signature: HTTP 400, empty body */
 	SCEP_OPEN_UNKNOWN_RECIPIENT, /* badRequest */
 	SCEP_OPEN_BAD_ALG,	/* badAlg: below the floor */
@@ -125,7 +125,7 @@ struct scep_reply_in {
 	X509 *const *certs; size_t n_certs; /* SUCCESS: the issued one first; certs-only keeps this order */
 	X509_CRL *crl;			 /* SUCCESS of GetCRL: then no certificate */
 };
-/* FAILURE and PENDING carry an empty OCTET STRING and no envelope (spec scep.md 2.2). SignerInfo says rsaEncryption with NULL. */
+/* FAILURE and PENDING carry an empty OCTET STRING and no envelope. SignerInfo says rsaEncryption with NULL. */
 int scep_reply_build(const struct scep_reply_in *in, struct buf *ret_der, struct err *reterr) CHECKED;
 
 struct scep_reply_want {
@@ -166,7 +166,7 @@ int scep_ca_open(const void *body, size_t len, const char *want_sha256, int64_t 
 int scep_ca_build(X509 *const *certs, size_t n, struct buf *ret, struct err *reterr) CHECKED;
 
 /* The next CA, from the signed content only; exactly one signer, which is `current`; CA:TRUE, self-issued by its own key, notBefore <= current's notAfter
- * < notAfter, another key than current's, RSA within limits, same subject. DECISIONS 1 and 14. -EKEYREJECTED for a wrong or missing signature. */
+ * < notAfter, another key than current's, RSA within limits, same subject. -EKEYREJECTED for a wrong or missing signature. */
 int scep_next_ca_open(const void *body, size_t len, X509 *current, const struct scep_policy *policy, X509 **ret, struct err *reterr) CHECKED;
 int scep_next_ca_build(X509 *const *next, size_t n, X509 *current, EVP_PKEY *current_key, struct buf *ret, struct err *reterr) CHECKED;
 
@@ -188,10 +188,10 @@ int scep_issuer_and_serial_build(const X509_NAME *issuer, const ASN1_INTEGER *se
 /* ---- HTTP's side ---- */
 /* "<url>?operation=OP[&message=..]"; path /cgi-bin/pkiclient.exe when the URL has none. message is percent-escaped; binary messages are base64 first. */
 int scep_url_build(const char *base, const char *operation, const void *message, size_t message_len, bool base64, struct buf *ret, struct err *reterr) CHECKED;
-/* message= of a GET after percent-decoding: base64, lenient as spec scep.md 2.2 says (newlines, space for '+', missing padding). -EBADMSG, -EMSGSIZE. */
+/* message= of a GET after percent-decoding: base64, lenient (newlines, space for '+', missing padding). -EBADMSG, -EMSGSIZE. */
 int scep_message_decode(const char *text, size_t len, struct buf *ret, struct err *reterr) CHECKED;
 
-/* The allow-list walker (spec robustness.md 3.3): accepts exactly the shape of a pkiMessage before OpenSSL sees it. No allocation. */
+/* The allow-list walker: accepts exactly the shape of a pkiMessage before OpenSSL sees it. No allocation. */
 int scep_shape_check(const void *der, size_t len, struct err *reterr) CHECKED;
 
 const char *scep_type_name(enum scep_type type); /* "PKCSReq" ...; NULL for anything else */

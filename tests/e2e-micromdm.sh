@@ -1,5 +1,5 @@
 #!/bin/bash
-# The agent enrols and renews at micromdm's scepserver in the legacy profile (DECISIONS 17: single DES, in a library context of its own).
+# The agent enrols and renews at micromdm's scepserver in the legacy profile (single DES, in a library context of its own).
 # In a network namespace of its own, since that server listens on every address.
 if [ -z "${IN_NETNS:-}" ]; then
 	[ "$(id -u)" = 0 ] || { echo "a network namespace needs root"; exit 77; }

@@ -113,7 +113,7 @@ static void the_captured_timers(void)
 
 	CU_ASSERT_EQUAL(due_of(&b, CAL_TIMER_SHADOW_CERT_GENERATION), 1499692456); /* 10 Jul 2017 13:14:16 */
 	CU_ASSERT_EQUAL(due_of(&b, CAL_TIMER_CERT_EXPIRE), 1507468456);		   /* 8 Oct 2017 13:14:16 */
-	CU_ASSERT_EQUAL(due_of(&b, CAL_TIMER_CRL_UPDATE), T0_SEC + 3 * 3600);	   /* half of six hours: DECISIONS */
+	CU_ASSERT_EQUAL(due_of(&b, CAL_TIMER_CRL_UPDATE), T0_SEC + 3 * 3600);	   /* half of six hours */
 	CU_ASSERT_EQUAL(due_of(&b, CAL_TIMER_ROLLOVER_CRL_UPDATE), -1);
 	CU_ASSERT_EQUAL(wait_of(&b), TIMER_HOUR_MS); /* requests are looked through */
 }

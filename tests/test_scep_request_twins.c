@@ -512,7 +512,7 @@ static void envelope_shape_is_an_allow_list(void)
 	}
 }
 
-/* DECISIONS 15 and the padding oracle: key, padding, content and CSR fail with the same words. */
+/* The padding oracle: key, padding, content and CSR fail with the same words. */
 static void every_failure_inside_is_one_answer(void)
 {
 	static const struct {

@@ -133,7 +133,7 @@ static void check_shadow(const struct example *e)
 	CU_ASSERT_TRUE(near(sim_days(ca.era[1].from_ms), e->rollover));
 	CU_ASSERT_EQUAL(tries > 1, e->too_early);
 	CU_ASSERT_TRUE(last >= e->rollover);
-	if (e->too_early) { /* DECISIONS 8: refused until the rollover exists, fetched at most 1 h 12 min later */
+	if (e->too_early) { /* refused until the rollover exists, fetched at most 1 h 12 min later */
 		CU_ASSERT_TRUE(day_of(TP_OP_SHADOW, TP_ACT_FETCH_NEXT, tries - 2) < e->rollover);
 		CU_ASSERT_TRUE(last - e->rollover <= 1.2 / 24);
 	}

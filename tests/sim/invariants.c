@@ -1,4 +1,4 @@
-/* What must hold after every step, whatever the events. Written from DESIGN section 2, not from the code: it uses nothing internal. */
+/* What must hold after every step, whatever the events. Written from what was promised, not from the code: it uses nothing internal. */
 #include "tests/sim/sim.h"
 
 static bool has_done(enum tp_act act)

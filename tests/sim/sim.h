@@ -77,7 +77,7 @@ struct sim {
 
 	sim_trace_fn trace;
 	void *trace_arg;
-	int64_t tolerance_ms; /* a pair may be this much late before it counts as an expiry; 1 s: DECISIONS 2 */
+	int64_t tolerance_ms; /* a pair may be this much late before it counts as an expiry; 1 s */
 	bool check;
 	const char *broken; /* the first invariant that did not hold */
 
