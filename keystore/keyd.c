@@ -1,4 +1,6 @@
 /* keyroll-keyd: the custodian of a router's keys. Configuration and arguments; the rest is custody_server. */
+#include "config.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -78,7 +80,7 @@ static int args_parse(int argc, char **argv, struct keyd_args *ret)
 		else if (c == 'v')
 			ret->verbose = true;
 		else if (c == 'V')
-			return printf("keyroll-keyd 0.1.0\n") < 0;
+			return printf("keyroll-keyd %s\n", PACKAGE_VERSION) < 0;
 		else
 			return usage(c == 'h' ? stdout : stderr);
 	}

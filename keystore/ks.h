@@ -1,4 +1,4 @@
-/* The door to the key store: seven calls. A key has a label and a slot; people see the shadow of LABEL as LABEL#. The handle that ks_load gives is bound
+/* The door to the key store: eight calls. A key has a label and a slot; people see the shadow of LABEL as LABEL#. The handle that ks_load gives is bound
  * to one public key (its SHA-256 over SubjectPublicKeyInfo, lower-case hex, "spki") and never holds the private half: every use asks the custodian. */
 #ifndef KEYROLL_KEYSTORE_KS_H
 #define KEYROLL_KEYSTORE_KS_H

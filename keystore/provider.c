@@ -1,4 +1,6 @@
 /* The provider's frame: what it offers, and its keys. */
+#include "config.h"
+
 #include <errno.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
@@ -77,7 +79,7 @@ static int get_params(void *provctx, OSSL_PARAM params[])
 	if (p && !OSSL_PARAM_set_utf8_ptr(p, "Keyroll"))
 		return 0;
 	p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_VERSION);
-	if (p && !OSSL_PARAM_set_utf8_ptr(p, "0.1.0"))
+	if (p && !OSSL_PARAM_set_utf8_ptr(p, PACKAGE_VERSION))
 		return 0;
 	p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_STATUS);
 	return !p || OSSL_PARAM_set_int(p, 1);
