@@ -66,6 +66,9 @@ awk -v cores="$cores" -v sizes="${#sizes[@]}" -v need="${NEED_KERNEL:-0}" '
 	}
 	END {
 		want = (sizes + 2) * (cores > 1 ? 2 : 1) # each size signed, PSS and decryption of the first
-		if (n["keyring no"] != want || n["keyring yes"] != want || ((need || ("kernel no" in n)) && n["kernel no"] != want)) { print "figures are missing"; bad = 1 }
+		if (n["keyring no"] != want || n["keyring yes"] != want || ((need || ("kernel no" in n)) && n["kernel no"] != want)) {
+			print "figures are missing"
+			bad = 1
+		}
 		exit bad
 	}' "$work/openssl" "$work/keyroll"

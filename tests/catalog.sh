@@ -14,11 +14,16 @@ sed -n 's/^-- \([0-9a-f]\{32\}\)$/\1/p' "$top/systemd/keyroll.catalog" | sort >"
 diff -u "$work/events" "$work/entries" || { echo "events (-) and entries (+) differ"; exit 1; }
 
 # an entry tells what happened and what to do
-awk -v RS='\n-- ' 'NR > 1 && (!/\nSubject: ./ || !/\nDocumentation: man:/ || !/\n\n.*(Do: |Nothing to do)/) { print "incomplete entry: " substr($0, 1, 32); bad = 1 } END { exit bad }' \
+awk -v RS='\n-- ' 'NR > 1 && (!/\nSubject: ./ || !/\nDocumentation: man:/ || !/\n\n.*(Do: |Nothing to do)/) {
+		print "incomplete entry: " substr($0, 1, 32)
+		bad = 1
+	}
+	END { exit bad }' \
 	"$top/systemd/keyroll.catalog"
 
 command -v journalctl >/dev/null || { echo "no journalctl here"; exit 77; }
 mkdir -p "$work/root/usr/lib/systemd/catalog" "$work/root/var/lib/systemd/catalog"
 cp "$top/systemd/keyroll.catalog" "$work/root/usr/lib/systemd/catalog/"
 journalctl --root="$work/root" --update-catalog
-[ "$(journalctl --root="$work/root" --list-catalog 2>/dev/null | wc -l)" = "$(wc -l <"$work/events")" ] || { echo "journalctl compiled another number of entries"; exit 1; }
+[ "$(journalctl --root="$work/root" --list-catalog 2>/dev/null | wc -l)" = "$(wc -l <"$work/events")" ] ||
+	{ echo "journalctl compiled another number of entries"; exit 1; }

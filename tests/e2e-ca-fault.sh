@@ -14,7 +14,8 @@ conf() { # NAME EXTRA-LINES
 	local name=$1
 	shift
 	mkdir -p "$ROOT/etc/keyroll/ca" "$ROOT/log"
-	printf '%s\n' '[CA]' 'IssuerName=CN=RootCA' 'Listen=127.0.0.1:0' 'Clock=assume-valid' 'KeySize=2048' 'Grant=auto' "$@" >"$ROOT/etc/keyroll/ca/$name.conf"
+	printf '%s\n' '[CA]' 'IssuerName=CN=RootCA' 'Listen=127.0.0.1:0' 'Clock=assume-valid' 'KeySize=2048' 'Grant=auto' "$@" \
+		>"$ROOT/etc/keyroll/ca/$name.conf"
 	CA=$name
 }
 init() { ctl ca init "$CA" >>"$ROOT/log/init.log" 2>&1 || fail "pkictl ca init $CA"; }

@@ -80,7 +80,9 @@ fi
 # ---- micromdm: single DES, so only in the legacy profile
 if command -v scepclient >/dev/null; then
 	mkdir mm
-	mdm() { (cd mm && timeout 30 scepclient -private-key k.pem -certificate "$1" -cn "$2" -server-url "$(url)") >>"$ROOT/log/mm.log" 2>&1 && [ -s "mm/$1" ]; }
+	mdm() {
+		(cd mm && timeout 30 scepclient -private-key k.pem -certificate "$1" -cn "$2" -server-url "$(url)") >>"$ROOT/log/mm.log" 2>&1 && [ -s "mm/$1" ]
+	}
 	reload Grant=auto
 	mdm strict.pem mdm-0 && fail "single DES was taken without AllowDES"
 	reload Grant=auto Profile=legacy AllowDES=yes
@@ -106,7 +108,8 @@ pass "a killed signer is started again"
 # ---- the rollover CA
 caps_have GetNextCACert || fail "GetNextCACert is not advertised"
 get GetNextCACert next.p7 || fail "GetNextCACert"
-openssl cms -verify -inform der -in next.p7 -CAfile ca.pem -purpose any -binary -out next.inner 2>/dev/null || fail "GetNextCACert is not signed by the active CA"
+openssl cms -verify -inform der -in next.p7 -CAfile ca.pem -purpose any -binary -out next.inner 2>/dev/null ||
+	fail "GetNextCACert is not signed by the active CA"
 openssl pkcs7 -inform der -in next.inner -print_certs 2>/dev/null | openssl x509 -out next.pem || fail "no next CA certificate inside"
 [ "$(openssl x509 -in next.pem -noout -startdate | cut -d= -f2)" = "$(openssl x509 -in ca.pem -noout -enddate | cut -d= -f2)" ] ||
 	fail "the next CA does not begin when the active one ends"

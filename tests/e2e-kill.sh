@@ -13,7 +13,8 @@ jobs_list() {
 	for d in ${KILL_DAEMONS:-keyrolld keyd cad-KILL signer}; do
 		for k in 0 1 2 3; do
 			# every fourth point: kills of one story are apart, those of the four stories interleave
-			awk -v d="$d" -v k="$k" -v n="$POINTS" -v t="$STORY" 'BEGIN { printf "%s", d; for (i = k; i < n; i += 4) printf " %.1f", 2 + i * t / n; print "" }'
+			awk -v d="$d" -v k="$k" -v n="$POINTS" -v t="$STORY" \
+				'BEGIN { printf "%s", d; for (i = k; i < n; i += 4) printf " %.1f", 2 + i * t / n; print "" }'
 		done
 	done
 }

@@ -46,14 +46,16 @@ grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-signer.log" || fail "the signer does 
 begun=$SECONDS
 ! ctl ca init LEVELCA >"$ROOT/log/named-init.log" 2>&1 || fail "a CA was made below the named level"
 [ $((SECONDS - begun)) -lt 15 ] || fail "ca init took $((SECONDS - begun)) s to say so"
-grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-init.log" && grep -q 'keyroll-signer: it ended with status 1' "$ROOT/log/named-init.log" || fail "ca init is not clear"
+grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-init.log" && grep -q 'keyroll-signer: it ended with status 1' "$ROOT/log/named-init.log" ||
+	fail "ca init is not clear"
 pass "the CA's file: neither signer nor pkictl ca init go on, both say what it needs"
 
 init_ca LEVELCA "$(ca_text LevelCA)"
 sed -i "\$aProtection=$LEVEL" "$ROOT/etc/keyroll/ca/LEVELCA.conf"
 run_to_end named-cad "$BIN/keyroll-cad" --root="$ROOT" LEVELCA
 [ $? = 1 ] || fail "keyroll-cad ends otherwise"
-grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-cad.log" && grep -q 'keyroll-signer: it ended with status 1' "$ROOT/log/named-cad.log" || fail "keyroll-cad is not clear"
+grep -q "KEY_LEVEL: $WHY" "$ROOT/log/named-cad.log" && grep -q 'keyroll-signer: it ended with status 1' "$ROOT/log/named-cad.log" ||
+	fail "keyroll-cad is not clear"
 sed -i '/^Protection=/d' "$ROOT/etc/keyroll/ca/LEVELCA.conf"
 # a signer of the service manager: the one socket is listened on whatever becomes of the other end
 python3 - "$ROOT/run/keyroll/signer/LEVELCA.sock" <<-'PYTHON' &
@@ -66,7 +68,8 @@ PYTHON
 until_true 20 test -S "$ROOT/run/keyroll/signer/LEVELCA.sock"
 run_to_end lost-cad "$BIN/keyroll-cad" --root="$ROOT" LEVELCA
 [ $? = 1 ] || fail "keyroll-cad ends otherwise"
-grep -q 'keyroll-signer: it ended before it served. Do: journalctl -u keyroll-signer@LEVELCA' "$ROOT/log/lost-cad.log" || fail "keyroll-cad is not clear about another's signer"
+grep -q 'keyroll-signer: it ended before it served. Do: journalctl -u keyroll-signer@LEVELCA' "$ROOT/log/lost-cad.log" ||
+	fail "keyroll-cad is not clear about another's signer"
 run_ca LEVELCA
 pass "keyroll-cad does not start either; without the line its CA serves as before"
 
@@ -164,6 +167,7 @@ kill -KILL "$(cat "$ROOT/pid/keyd")"
 lost() { ctl renew named; grep -q 'named: the key of the certificate in use is lost' "$ROOT/log/keyrolld.log"; }
 until_true 20 lost || fail "the lost key is not noticed"
 until_true 40 renewed named || fail "not enrolled anew beside a key that cannot be had: $(ctl show named --json)"
-grep -q "^previous $LEVEL! " "$ROOT/var/lib/keyroll/keyd/named.keys" || fail "the key of the lost level was not kept: $(cut -c1-60 "$ROOT/var/lib/keyroll/keyd/named.keys")"
+grep -q "^previous $LEVEL! " "$ROOT/var/lib/keyroll/keyd/named.keys" ||
+	fail "the key of the lost level was not kept: $(cut -c1-60 "$ROOT/var/lib/keyroll/keyd/named.keys")"
 pass "a key whose named level is lost is kept, and the trustpoint enrols anew with another"
 echo "level $LEVEL: $PASSED passed, 0 failed"

@@ -32,7 +32,8 @@ before=$(switches "$agent")
 read -rt 60 <> <(:) # the measured minute, not a wait for something
 after=$(switches "$agent")
 certmonger_kb=$(memory "$certmonger" '^Rss:')
-echo "keyrolld at rest: $((after - before)) voluntary context switches in 60 s; resident $(memory "$agent" '^Rss:') kB, private dirty $(memory "$agent" '^Private_Dirty:') kB; certmonger resident $certmonger_kb kB"
+echo "keyrolld at rest: $((after - before)) voluntary context switches in 60 s"
+echo "resident $(memory "$agent" '^Rss:') kB, private dirty $(memory "$agent" '^Private_Dirty:') kB; certmonger resident $certmonger_kb kB"
 [ "$before" -gt 0 ] || fail "no context switch was ever counted"
 [ "$(cat "$ROOT/pid/keyrolld")" = "$agent" ] || fail "the agent was started anew meanwhile"
 [ "$before" = "$after" ] || fail "the agent woke up between its timers"

@@ -118,7 +118,8 @@ test_foreign_secret() {
 	mkdir -p "$ROOT/other/etc"
 	sh "$here/systemd/keyroll-seal" --root="$ROOT/other" keyd 2>/dev/null || fail "sealing another secret"
 	rm "$ROOT/credentials/machine-secret"
-	(umask 077 && systemd-creds decrypt --name=machine-secret "$ROOT/other/etc/credstore.encrypted/keyroll-keyd" - 2>/dev/null >"$ROOT/credentials/machine-secret")
+	(umask 077 && systemd-creds decrypt --name=machine-secret "$ROOT/other/etc/credstore.encrypted/keyroll-keyd" - 2>/dev/null \
+		>"$ROOT/credentials/machine-secret")
 	keyd_start; keyd_says "bring that secret back"
 	if key_signs seal; then fail "a key under a foreign secret signs"; fi
 	[ "$(sealed_keys)" = "$keys" ] || fail "sealed keys were lost"
@@ -137,7 +138,9 @@ test_damaged() {
 	keyd_stop
 	rm "$ROOT/credentials/machine-secret"
 	(umask 077 && printf 'too short' >"$ROOT/credentials/machine-secret")
-	if CREDENTIALS_DIRECTORY=$ROOT/credentials timeout 20 "$BIN/keyroll-keyd" --root="$ROOT" >"$ROOT/log/keyd.log" 2>&1; then fail "a damaged secret is taken"; fi
+	if CREDENTIALS_DIRECTORY=$ROOT/credentials timeout 20 "$BIN/keyroll-keyd" --root="$ROOT" >"$ROOT/log/keyd.log" 2>&1; then
+		fail "a damaged secret is taken"
+	fi
 	keyd_says "no machine secret"
 	credentials_give; keyd_start
 	key_signs seal || fail "the key is not back"
@@ -159,7 +162,8 @@ test_kill() {
 			[ "\$n" = "\$KILL_AT" ] && [ "\$KILL_WHEN" = after ] && kill -KILL "\$(cat "$ROOT/victim")"
 			exit \$status
 		SHIM
-		sed -i "s,flock 8,$(command -v flock) 8,; s,wc -l,$(command -v wc) -l,; s,cat \"$ROOT/victim,$(command -v cat) \"$ROOT/victim,g" "$ROOT/shim/$tool"
+		sed -i "s,flock 8,$(command -v flock) 8,; s,wc -l,$(command -v wc) -l,
+			s,cat \"$ROOT/victim,$(command -v cat) \"$ROOT/victim,g" "$ROOT/shim/$tool"
 		chmod +x "$ROOT/shim/$tool"
 	done
 	for when in before after; do

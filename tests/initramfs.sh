@@ -82,8 +82,9 @@ echo "${tests[*]}" >"$root/tests"
 (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$work/initrd"
 
 status=0
-timeout "$LIMIT_SEC" qemu-system-x86_64 -accel tcg,thread=single -icount shift=1,sleep=off -cpu max -smp 1 -m 512 -nodefaults -no-user-config -display none -no-reboot \
-	-serial stdio -kernel "$kernel" -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1" </dev/null >"$work/console" || status=$?
+timeout "$LIMIT_SEC" qemu-system-x86_64 -accel tcg,thread=single -icount shift=1,sleep=off -cpu max -smp 1 -m 512 -nodefaults -no-user-config \
+	-display none -no-reboot -serial stdio -kernel "$kernel" -initrd "$work/initrd" \
+	-append "console=ttyS0 quiet panic=-1" </dev/null >"$work/console" || status=$?
 tr -d '\r' <"$work/console" | grep -v '^initramfs-status='
 answer=$(tr -d '\r' <"$work/console" | sed -n 's/^initramfs-status=//p')
 [ -n "$answer" ] || echo "the guest gave no answer (emulator's status $status; 124: over $LIMIT_SEC s); sources: $src"

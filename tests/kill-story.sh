@@ -1,6 +1,6 @@
 #!/bin/bash
-# kill-story.sh DAEMON SECOND...: the demo's story with its times divided by 4 (enrol, grant, renew, roll over, renew under the new CA), DAEMON (keyrolld, keyd, cad-KILL,
-# signer) killed with SIGKILL at those moments of it, "none" for nobody. It must end where it would have without.
+# kill-story.sh DAEMON SECOND...: the demo's story with its times divided by 4 (enrol, grant, renew, roll over, renew under the new CA), DAEMON (keyrolld,
+# keyd, cad-KILL, signer) killed with SIGKILL at those moments of it, "none" for nobody. It must end where it would have without.
 set -u
 # shellcheck source=tests/lib.sh
 . "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"

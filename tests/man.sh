@@ -18,7 +18,8 @@ keys_in() { grep -hoE '(\{|KEY\() ?"[A-Z][A-Za-z]*", "[A-Z][A-Za-z]*"' "$@" | se
 # documented_in PAGE: "Cm Key" on lines that begin an item with a value
 documented_in() { grep -E '^\.It Cm [A-Z][A-Za-z]* Ns = ' "$top/man/$1" | grep -oE 'Cm [A-Z][A-Za-z]* Ns =' | cut -d ' ' -f 2; }
 
-known_by_both "trustpoint keys" keyroll-trustpoint.conf.5 "$(keys_in "$top/agent/tpconf.c" | grep -vxE 'Clock|KeydSocket')" "$(documented_in keyroll-trustpoint.conf.5)"
+known_by_both "trustpoint keys" keyroll-trustpoint.conf.5 \
+	"$(keys_in "$top/agent/tpconf.c" | grep -vxE 'Clock|KeydSocket')" "$(documented_in keyroll-trustpoint.conf.5)"
 known_by_both "agent keys" keyrolld.8 "$(keys_in "$top/agent/tpconf.c" | grep -xE 'Clock|KeydSocket')" "$(documented_in keyrolld.8)"
 known_by_both "CA keys" keyroll-ca.conf.5 "$(keys_in "$top/ca/ca_conf.c")" "$(documented_in keyroll-ca.conf.5)"
 if [ -e "$top/keystore/keyd.c" ]; then

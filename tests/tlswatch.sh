@@ -42,7 +42,8 @@ make_ca() {
 		[v3]
 		basicConstraints = critical,CA:TRUE
 	CNF
-	openssl req -config "$work/ca.cnf" -x509 -extensions v3 -newkey rsa:2048 -nodes -subj /CN=CA -days 2 -keyout "$work/ca.key" -out "$work/ca.pem" 2>/dev/null
+	openssl req -config "$work/ca.cnf" -x509 -extensions v3 -newkey rsa:2048 -nodes -subj /CN=CA -days 2 \
+		-keyout "$work/ca.key" -out "$work/ca.pem" 2>/dev/null
 }
 
 # generation N FROM TO: a delivered folder with a key of its own

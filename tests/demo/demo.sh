@@ -22,7 +22,8 @@ SUMMARY=''  # the peer's: "handshakes failed tolerated late longest_ms"
 PIN='' URL='' CA_END_MS='' ROLLED='' SWITCHED_MS='' SERVED_MS=''
 
 # ---------------------------------------------------------------- telling
-if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then BOLD=$'\e[1m' DIM=$'\e[2m' RED=$'\e[31m' GREEN=$'\e[32m' PLAIN=$'\e[0m'; else BOLD='' DIM='' RED='' GREEN='' PLAIN=''; fi
+BOLD='' DIM='' RED='' GREEN='' PLAIN=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then BOLD=$'\e[1m' DIM=$'\e[2m' RED=$'\e[31m' GREEN=$'\e[32m' PLAIN=$'\e[0m'; fi
 
 # tell WHO TEXT: one line of the story, at its time
 tell() {
@@ -56,7 +57,11 @@ meaning() {
 	CSR_FINGERPRINT) echo "REQUEST: a key was made, and it asks for a certificate" ;;
 	CERT_PENDING) echo "PENDING: the CA's operator must decide; POLL follows" ;;
 	CERT_INSTALL)
-		if [ "${SEEN[CERT_INSTALL]}" = 1 ]; then echo "GRANTED: the certificate is in use"; else echo "RENEW: a new certificate with a new key is in use"; fi
+		if [ "${SEEN[CERT_INSTALL]}" = 1 ]; then
+			echo "GRANTED: the certificate is in use"
+		else
+			echo "RENEW: a new certificate with a new key is in use"
+		fi
 		;;
 	CA_ROLLOVER_AVAILABLE) echo "NEXT CA: its certificate came, signed by the present one" ;;
 	SHADOW_INSTALL) echo "SHADOW: a certificate under the next CA stands ready" ;;
@@ -65,7 +70,9 @@ meaning() {
 	CS_CERT_ISSUED) echo "issued a certificate" ;;
 	CS_SHADOW_CA_CREATED) echo "ROLLOVER: the next CA certificate is made" ;;
 	CS_ROLLED_OVER) echo "ROLLED OVER: the next CA is the active one" ;;
-	CONNECT_RETRY | REPLY_REFUSED | HOOK_FAILED | CERT_REJECTED | CERT_EXPIRED | RETRIES_EXHAUSTED | CS_MESSAGE_REFUSED | CS_SIGNER_LOST) echo "${RED}$1$PLAIN" ;;
+	CONNECT_RETRY | REPLY_REFUSED | HOOK_FAILED | CERT_REJECTED | CERT_EXPIRED | RETRIES_EXHAUSTED | CS_MESSAGE_REFUSED | CS_SIGNER_LOST)
+		echo "${RED}$1$PLAIN"
+		;;
 	*) return 1 ;;
 	esac
 }
@@ -256,7 +263,8 @@ story() {
 	start_ca
 	tell CA "ready at $URL, sha256 ${PIN#sha256:}"
 	start_router
-	ctl authenticate "$TP" --fingerprint="$PIN" >"$ROOT/log/authenticate.out" 2>&1 || stop_story "authenticate failed: $(tail -n 1 "$ROOT/log/authenticate.out")"
+	ctl authenticate "$TP" --fingerprint="$PIN" >"$ROOT/log/authenticate.out" 2>&1 ||
+		stop_story "authenticate failed: $(tail -n 1 "$ROOT/log/authenticate.out")"
 	wait_for CA_AUTHENTICATED 1
 	ctl enroll "$TP" >"$ROOT/log/enroll.out" 2>&1
 	wait_for CERT_PENDING 1

@@ -27,7 +27,8 @@ make_initrd() {
 	ln -s busybox "$work/i/bin/sh"
 	install -m 0755 "$src/tests/vm/init" "$work/i/init"
 	modules=$(find "$kernel" -type d -path '*/modules/*' -name kernel | head -n 1)
-	for name in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk virtio-rng mbcache crc16 crc32c_generic libcrc32c jbd2 ext4 overlay; do
+	for name in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk virtio-rng \
+		mbcache crc16 crc32c_generic libcrc32c jbd2 ext4 overlay; do
 		file=$(find "$modules" -name "$name.ko*" | head -n 1)
 		[ -z "$file" ] || plain "$file" >"$work/i/mod/$n-$name.ko" # others are built in
 		n=$((n + 1))
@@ -64,7 +65,8 @@ run_guest() {
 		-serial file:"$work/console" -serial stdio -serial file:"$work/marks" -device virtio-rng-pci \
 		-drive file="$root",if=virtio,format=raw,readonly=on -drive file="$state",if=virtio,format=raw,cache=unsafe "${devices[@]}" \
 		-kernel "$(find "$kernel" -name 'vmlinuz*' -type f | head -n 1)" -initrd "$work/initrd" \
-		-append "console=ttyS0 quiet panic=1 net.ifnames=0 systemd.unit=keyroll-vm.target systemd.show_status=0 systemd.setenv=AT_REST=$at_rest" </dev/null | stdbuf -oL tr -d '\r'
+		-append "console=ttyS0 quiet panic=1 net.ifnames=0 systemd.unit=keyroll-vm.target systemd.show_status=0 systemd.setenv=AT_REST=$at_rest" \
+		</dev/null | stdbuf -oL tr -d '\r'
 	status=${PIPESTATUS[0]}
 	[ -z "$tpm_pid" ] || kill "$tpm_pid" 2>/dev/null
 	return "$status"
