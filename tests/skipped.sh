@@ -23,7 +23,7 @@ for pair; do
 			next
 		}
 		/ CUnit - A unit testing framework / { told = 0 }
-		/^  level [a-z]+ is not asked for\r?$/ { told = 1 } # by who chose the levels
+		/^  level [a-z]+:? is not asked for\r?$/ { told = 1 } # by who chose the levels
 		/^SKIP: / { judge($0) }
 		match($0, /(^|[ (])skipped: /) {
 			reason = substr($0, RSTART + RLENGTH)

@@ -25,6 +25,7 @@ judged 1 "no reason at all" test_guarantees '  Test: one ...(skipped) passed'
 begin=' CUnit - A unit testing framework for C\n'
 judged 1 "the reason of the program before" vm "$begin  level keyring is not asked for\n$begin(skipped) passed"
 judged 0 "a level that nobody asked for" vm '  level keyring is not asked for\n  Test: one ...(skipped) passed'
+judged 0 "the same, as test_guarantees says it" vm '  level keyring: is not asked for\n  Test: one ...(skipped) passed'
 judged 1 "a whole script" tests/man.sh 'no mandoc here' SKIP
 judged 1 "a script in a step's log" distcheck 'PASS: tests/a.sh\nSKIP: tests/man.sh'
 
