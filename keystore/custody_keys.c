@@ -24,6 +24,7 @@ int keys_find(const struct server *s, const struct client *c, const struct custo
 
 int keys_recover(struct server *s, struct vault_key *k, struct err *reterr)
 {
+	const key_serial_t was = k->material.serial;
 	int r;
 
 	server_quiesce(s);
@@ -31,7 +32,10 @@ int keys_recover(struct server *s, struct vault_key *k, struct err *reterr)
 	server_resume(s);
 
 	if (r == 0) {
-		log_line(LOG_WARNING, "key %s was gone from its keyring and is restored", k->label);
+		if (k->material.serial == was)
+			log_line(LOG_WARNING, "key %s gave no good result, but is where it was", k->label);
+		else
+			log_line(LOG_WARNING, "key %s was gone from its keyring and is restored", k->label);
 		return 0;
 	}
 	log_event(LOG_EV_KEY_REFUSED, NULL, "key %s %s: %s", k->label, r == -ENODATA ? "is lost" : "cannot be restored", err_text(reterr, r));
@@ -75,6 +79,8 @@ int keys_promote(struct server *s, const struct client *c, const struct custody_
 	if (!peer_may_own(&c->peer, k))
 		return err_set(reterr, -EACCES, "user %u may not promote key %s", (unsigned) c->peer.uid, m->label);
 	moves = k->slot != KS_SLOT_ACTIVE;
+	if (moves && making_has(s, m->label)) /* it may be on its way into the slot that this one is to have */
+		return err_set(reterr, -EBUSY, "a key %s is being made: promote later", m->label);
 	r = vault_promote(s->vault, k, reterr);
 	if (r == 0 && moves)
 		log_event(LOG_EV_KEY_PROMOTED, NULL, "key %s# is now %s", k->label, k->label);

@@ -68,7 +68,8 @@ static void making_end(struct making *g, int status, const struct err *e)
 	if (status == 0) {
 		strcpy(m.spki, g->key->spki);
 		log_event(LOG_EV_KEY_GENERATED, NULL, "key %s%s, %d bits, protection %s, at rest %s", g->key->label,
-			  g->key->slot == KS_SLOT_SHADOW ? "#" : "", g->key->material.bits, ks_protection_name(g->key->protection), vault_at_rest(g->server->vault, g->key));
+			  g->key->slot == KS_SLOT_SHADOW ? "#" : "", g->key->material.bits, ks_protection_name(g->key->protection),
+			  vault_at_rest(g->server->vault, g->key));
 		client_reply(c, &m);
 	} else {
 		log_event(status == -EDQUOT ? LOG_EV_KEY_QUOTA : LOG_EV_KEY_REFUSED, NULL, "key %s is not made: %s", g->key->label, err_text(e, status));
@@ -209,6 +210,14 @@ static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+bool making_has(const struct server *s, const char *label)
+{
+	for (const struct making *g = s->makings; g; g = g->next)
+		if (strcmp(g->key->label, label) == 0)
+			return true;
+	return false;
+}
+
 static int making_check(const struct server *s, const struct client *c, const struct custody_msg *m, struct err *reterr)
 {
 	const struct vault_key *mate = vault_find_label(s->vault, m->label);
@@ -225,9 +234,8 @@ static int making_check(const struct server *s, const struct client *c, const st
 		return err_set(reterr, -EACCES, "user %u may not make key %s", (unsigned) c->peer.uid, m->label);
 	if (vault_find(s->vault, m->label, (enum ks_slot) m->slot))
 		return err_set(reterr, -EEXIST, "there is a key %s in slot %s", m->label, ks_slot_name((enum ks_slot) m->slot));
-	for (const struct making *g = s->makings; g; g = g->next)
-		if (strcmp(g->key->label, m->label) == 0)
-			return err_set(reterr, -EEXIST, "a key %s is being made", m->label);
+	if (making_has(s, m->label))
+		return err_set(reterr, -EEXIST, "a key %s is being made", m->label);
 	return s->n_makings < MAKING_MAX ? 0 : err_set(reterr, -EAGAIN, "%d keys are being made", MAKING_MAX);
 }
 

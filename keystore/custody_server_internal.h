@@ -64,6 +64,8 @@ void server_resume(const struct server *s);
 int op_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
 /* custody_make.c: GENERATE. -EINVAL, -EACCES, -EEXIST, -EAGAIN while too many are being made, -ENOTSUP the level. */
 int making_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
+/* Whether a key of that label is being made. */
+bool making_has(const struct server *s, const char *label);
 /* Ends it, its child included, without an answer. */
 void making_free(struct making *g);
 /* custody_keys.c: LOAD, PROMOTE, DELETE, LIST, LEVEL. -ENOKEY, -EACCES, -ENOMEM, -ENOTSUP. */

@@ -44,8 +44,8 @@ int ks_generate(struct ks *ks, const struct ks_spec *spec, int *fd, char ret_spk
 /* The key in that slot or, if spki is not NULL, the key of label with that public key in any slot. ret_key and ret_facts may each be NULL. -ENOKEY,
  * -EACCES, -ETIMEDOUT. */
 int ks_load(struct ks *ks, const char *label, enum ks_slot slot, const char *spki, EVP_PKEY **ret_key, struct ks_key *ret_facts, struct err *reterr) CHECKED;
-/* Active becomes previous (an older previous is destroyed), shadow becomes active. 0 also when spki already is active. -ENOKEY when it is neither. Durable
- * when it returns. */
+/* Active becomes previous (an older previous is destroyed), shadow becomes active. 0 also when spki already is active. -ENOKEY when it is neither;
+ * -EBUSY while a key of label is being made. Durable when it returns. */
 int ks_promote(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;
 /* Destroys the key of label with that spki (NULL: every key of label), sealed copy included. 0 also when there is none. */
 int ks_delete(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;

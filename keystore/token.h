@@ -28,8 +28,9 @@ struct token_digest { /* what is to be signed */
 /* Which provider (NULL: none), and the file that holds the PIN or password of its keys (NULL: they have none). Both are borrowed for the life of the
  * process. Before any other call, once. */
 void token_configure(const char *provider, const char *pin_file);
-/* Whether it is there: opens it or, when it is open, has it test itself (a provider without a test passes). Waits for the requests before it, and for a device that hangs: on a worker's thread. -ENOTSUP: no provider is
- * configured; -EPERM: the PIN file, with what is wrong with it; -EINVAL: the provider's name is too long; -ENODEV. */
+/* Whether it is there: opens it or, when it is open, has it test itself (a provider without a test passes). Waits for
+ * the requests before it, and for a device that hangs: on a worker's thread. -ENOTSUP: no provider is configured; -EPERM: the PIN file, with what is
+ * wrong with it; -EINVAL: the provider's name is too long; -ENODEV. */
 int token_ready(struct err *reterr) CHECKED;
 /* What the last attempt to open it gave. Waits for nothing. Errors as token_ready, and token_hung. */
 int token_state(struct err *reterr) CHECKED;

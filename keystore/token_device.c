@@ -29,8 +29,10 @@ void token_configure(const char *provider, const char *pin_path)
 {
 	token.provider = provider;
 	pin_file = pin_path;
-	(void) err_set(&state.why_not, provider ? -ENODEV : -ENOTSUP, provider ? "the token of provider %s was not asked yet" : "[Token] Provider= is not set%s",
-		       provider ? provider : ""); /* returns its code */
+	if (provider) /* both return their codes */
+		(void) err_set(&state.why_not, -ENODEV, "the token of provider %s has not answered yet", provider);
+	else
+		(void) err_set(&state.why_not, -ENOTSUP, "[Token] Provider= is not set");
 }
 
 /* ---- who is at it */
