@@ -29,15 +29,6 @@ static int levels_run;
 
 /* ---- the suites' fixture: one custodian for each backend */
 
-/* In a test that needs the level: leaves it, saying so, where the level is absent. */
-#define NEED_LEVEL()                       \
-	do {                               \
-		if (!there) {              \
-			printf("(skipped) "); \
-			return;            \
-		}                          \
-	} while (0)
-
 static bool listed(const char *list, const char *name)
 {
 	return list && strstr(list, name) != NULL;
@@ -156,7 +147,7 @@ static void test_generate(void)
 	struct ks_key facts;
 	char spki[KS_SPKI_HEX], again[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(load("tp", KS_SLOT_ACTIVE, NULL, NULL), -ENOKEY);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
 	CU_ASSERT_EQUAL(load("tp", KS_SLOT_ACTIVE, NULL, &facts), 0);
@@ -186,7 +177,7 @@ static void test_refused(void)
 	};
 	char spki[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		int r = keyd_make(ks, &rows[i].spec, spki, NULL);
 
@@ -202,7 +193,7 @@ static void test_sizes(void)
 	struct ks_key facts;
 	char spki[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		int r = make("other", KS_SLOT_ACTIVE, sizes[i], spki);
 
@@ -220,7 +211,7 @@ static void test_promote(void)
 	char a[KS_SPKI_HEX], b[KS_SPKI_HEX], c[KS_SPKI_HEX];
 	AUTO(pkey) EVP_PKEY *handle = NULL;
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
@@ -253,7 +244,7 @@ static void test_decrypt(void)
 	unsigned char cipher[256], plain[256];
 	char spki[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &key, NULL, NULL), 0);
 	enc = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
@@ -315,7 +306,7 @@ static void test_trivial_ciphertexts(void)
 	AUTO(bn) BIGNUM *n = NULL;
 	char spki[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_TRUE(restart_logged(log_fd));
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &key, NULL, NULL), 0);
@@ -350,7 +341,7 @@ static void test_restart(void)
 	AUTO(pkey) EVP_PKEY *handle = NULL;
 	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
@@ -370,7 +361,7 @@ static void test_reboot(void)
 {
 	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
 	keyd_signal(&keyd, SIGKILL);
@@ -459,7 +450,7 @@ static void test_meddling(void)
 	AUTO(pkey) EVP_PKEY *handle = NULL;
 	char spki[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -486,7 +477,7 @@ static void test_promotion_halfway(void)
 	AUTO(mem) char *path = NULL;
 	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	CU_ASSERT_TRUE(asprintf(&path, "%s/var/lib/keyroll/keyd/tp.keys", keyd.root) > 0);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
@@ -543,7 +534,7 @@ static void hammer_await(struct hammer h[2])
 /* There is no moment of a promotion in which the label has no active key, or a handle no key. */
 static void test_promotion_under_use(void)
 {
-	NEED_LEVEL();
+	NEED(there, NULL);
 	for (int round = 0; round < HAMMER_ROUNDS; round++) {
 		AUTO(pkey) EVP_PKEY *handle = NULL;
 		struct hammer h[2] = { { .handle = NULL }, { .handle = NULL } };
@@ -574,7 +565,7 @@ static void test_promotion_killed(void)
 {
 	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
 
-	NEED_LEVEL();
+	NEED(there, NULL);
 	for (int i = 0; i < 2; i++) {
 		int fd = -1;
 		struct custody_msg m = { .op = CUSTODY_OP_PROMOTE, .id = 1, .label = "tp", .body = BUF_EMPTY };
