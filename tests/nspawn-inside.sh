@@ -31,7 +31,12 @@ journalctl --update-catalog || fail "the catalogue is refused"
 systemctl daemon-reload
 systemctl start keyroll-keyd.service || fail "the custodian does not start"
 is_active keyroll-keyd.service || fail "the custodian is not active"
-journalctl --no-pager -u keyroll-keyd.service PKI_EVENT=KEY_PROTECTION | grep -q keyroll-keyd || fail "the custodian does not tell the protection"
+until_true 20 protection_said keyroll-keyd || fail "the custodian does not tell the protection"
+protection_said keyroll-keyd | jq -e --arg kernel "$(uname -r)" --arg seal "sealed by the host key: a TPM 2.0 would bind it to this machine" '
+	.[1] == "host" and .[2] == $kernel and
+	if .[0] == "kernel" then .[3] == $seal else .[0] == "keyring" and (.[3] | startswith("kernel: ") and endswith("; " + $seal)) end' >/dev/null ||
+	fail "the custodian's protection in the journal: $(protection_said keyroll-keyd)"
+ok "the journal has protection, kernel and what would be better in fields"
 systemctl enable --now keyroll-keyd.socket keyrolld.service || fail "custodian and agent do not start"
 is_active keyrolld.service || fail "keyrolld is not active"
 ok "custodian's socket and agent are up"
@@ -120,6 +125,13 @@ sealed=$(find /var/lib/keyroll/keyd /var/lib/keyroll/signer -type f -exec openss
 [ -s /etc/credstore.encrypted/keyroll-keyd ] || fail "no sealed secret"
 [ "$(pkictl show Test-CA --json=short | jq -r '(.trustpoints[0] // .).at_rest')" = host ] || fail "without a TPM, the keys are not sealed by the host's key"
 ok "keys lie sealed, each with its own user"
+
+protection_shown Test-CA >/tmp/shown || fail "pkictl shows no protection"
+protection_said keyroll-keyd | diff /tmp/shown - || fail "pkictl shows another protection than the custodian said"
+[ "$(protection_said keyroll-signer@TESTCA)" = "$(pkictl ca status --json=short | jq -c '[.protection, .at_rest, .kernel_release, .better_protection]')" ] ||
+	fail "the CA's signer said $(protection_said keyroll-signer@TESTCA)"
+pkictl show Test-CA | grep -qx " *Better protection: *$(jq -r '.[3]' /tmp/shown)" || fail "show for people does not tell what would be better"
+ok "pkictl shows of a key what the journal has"
 
 journalctl -x --no-pager PKI_EVENT=CERT_INSTALL | grep -q 'was verified, stored and delivered' || fail "the journal has no CERT_INSTALL with its explanation"
 journalctl -x --no-pager PKI_EVENT=CS_CERT_ISSUED | grep -q 'issued a certificate' || fail "the journal has no CS_CERT_ISSUED with its explanation"
