@@ -137,6 +137,68 @@ journalctl -x --no-pager PKI_EVENT=CERT_INSTALL | grep -q 'was verified, stored 
 journalctl -x --no-pager PKI_EVENT=CS_CERT_ISSUED | grep -q 'issued a certificate' || fail "the journal has no CS_CERT_ISSUED with its explanation"
 ok "the journal has the events and explains them"
 
+# ---- keyrings emptied, as by a reboot: the keys come back from under the host's key, and only from there
+# shellcheck disable=SC2016 # its own shell takes them apart
+rings_empty() { # USER
+	setpriv --reuid="$1" --regid="$1" --clear-groups keyctl session - sh -c 'keyctl link @u @s && keyctl clear @u && [ -z "$(keyctl rlist @u)" ]' >/dev/null 2>&1
+}
+key_facts() {
+	setpriv --reuid=daemon --regid=nogroup --clear-groups openssl pkey -provider keyroll -provider default -in keyroll://router -pubout -outform DER | sha256sum
+	pkictl show Test-CA --json=short | jq -ec '(.trustpoints[0] // .) | .id.serial, .id.spki, .generation, .at_rest'
+	pkictl ca status --json=short | jq -ec '.ca.spki, .at_rest'
+}
+stop_all() { systemctl stop keyroll{-ca,-ca-http,-signer}@TESTCA.socket keyroll{-ca,-signer}@TESTCA keyrolld.{socket,service} keyroll-keyd.{socket,service}; }
+key_facts >/tmp/facts || fail "the facts"
+grep -qx '"host"' /tmp/facts || { cat /tmp/facts; fail "not at rest by the host's key"; }
+stop_all || fail "stop"
+{ rings_empty keyroll-keyd && rings_empty keyroll-signer; } || fail "the keyrings cannot be emptied"
+mv /var/lib/systemd/credential.secret /root/ || fail "the host has no key"
+systemctl start keyroll-keyd.service && fail "the secret opens without the host's key"
+journalctl -q --no-pager -u keyroll-seal@keyd.service | grep -q 'Do: bring back that file, TPM or host key' || fail "nobody says that the host's key is missing"
+mv /root/credential.secret /var/lib/systemd/
+systemctl reset-failed
+systemctl start keyroll-ca-http@TESTCA.socket keyroll-ca@TESTCA.service keyroll-keyd.socket keyrolld.service || fail "start with empty keyrings"
+until_true 20 pkictl ca status || fail "the CA does not answer with empty keyrings"
+until_true 20 key_works Test-CA || { key_works Test-CA; fail "the key is not restored"; }
+key_facts | diff /tmp/facts - || fail "the restored key is another one"
+second=$(serial)
+pkictl renew Test-CA || fail "renew with restored keys"
+renewed_again() { [ "$(serial)" != "$second" ]; }
+until_true 60 renewed_again || fail "the CA's restored key issues nothing"
+ok "keys of custodian and CA are restored from under the host's key, and not without it"
+
+# ---- the key calls denied: no start, and a word that says what to do
+drop_in=/etc/systemd/system/keyroll-keyd.service.d
+mkdir -p "$drop_in"
+denied() { # PROTECTION CALLS WORDS EVENT: what it then says, of which event ("": of none)
+	local run
+
+	systemctl start keyroll-keyd.service || fail "the custodian does not start with its calls"
+	systemctl stop keyroll-keyd.{socket,service}
+	printf '[Keyd]\nProtection=%s\n' "$1" >/etc/keyroll/keyd.conf
+	printf '[Service]\nRestart=no\nSystemCallFilter=~%s\n' "$2" >"$drop_in/denied.conf"
+	systemctl daemon-reload
+	systemctl start keyroll-keyd.service 2>/dev/null && fail "Protection=$1 starts without $2"
+	run=$(systemctl show -p InvocationID --value keyroll-keyd.service)
+	said() { journalctl -q -o json --no-pager -u keyroll-keyd.service _SYSTEMD_INVOCATION_ID="$run" | jq -r '"\(.PKI_EVENT // ""): \(.MESSAGE)"' | grep -x -- "$1"; }
+	until_true 20 said "$4: $3" || { said '.*'; fail "Protection=$1 without $2: no such word"; }
+	rm "$drop_in/denied.conf" /etc/keyroll/keyd.conf
+	systemctl daemon-reload
+	systemctl reset-failed keyroll-keyd.service
+}
+key_facts >/tmp/facts || fail "the facts"
+systemctl stop keyrolld.{socket,service} keyroll-keyd.{socket,service}
+for level in auto kernel; do
+	denied "$level" "add_key keyctl request_key" 'stopped: .*: Operation not permitted\. Do: allow add_key, keyctl, request_key' ""
+done
+# the keyrings of the start before are found by keyctl: then it is the probe that fails
+denied auto add_key 'stopped: .*: Operation not permitted\. Do: allow add_key, keyctl, request_key' ""
+denied kernel add_key 'Protection=kernel is not to be had here: .*: Operation not permitted\..* Do: allow add_key and keyctl, which are denied here' KEY_LEVEL
+systemctl start keyroll-keyd.socket keyrolld.service || fail "start with the calls allowed again"
+until_true 20 key_works Test-CA || { key_works Test-CA; fail "the key is lost by a start that failed"; }
+key_facts | diff /tmp/facts - || fail "a start that failed has changed something"
+ok "a custodian that may not call the kernel's keys does not start and says what to allow; nothing is lost"
+
 failed=$(systemctl --no-legend --plain --failed list-units 'keyroll*')
 [ -z "$failed" ] || fail "failed units: $failed"
 systemctl stop keyroll-ca@TESTCA keyroll-signer@TESTCA keyrolld keyroll-keyd || fail "stop"
