@@ -22,13 +22,15 @@ until_true() {
 
 delivered() { echo "/var/lib/keyroll/delivered/$1/current"; }
 
-# key_works TRUSTPOINT [USER]: the delivered certificate's key signs for the user, asked by its URI, and the certificate verifies what it signed.
+# key_works TRUSTPOINT [USER [GROUP]]: the delivered certificate's key signs for the user, a member of that group alone, asked by its URI, and the
+# certificate verifies what it signed.
 key_works() {
-	local place
+	local place groups=--clear-groups
+	[ -z "${3:-}" ] || groups=--groups=$(getent group "$3" | cut -d : -f 3)
 
 	place=$(delivered "$1")
 	openssl x509 -in "$place/cert.pem" -noout -pubkey >"$INSTALLED_WORK/pub.pem" &&
-		setpriv --reuid="${2:-daemon}" --regid=nogroup --clear-groups openssl dgst -provider keyroll -provider default -sha256 \
+		setpriv --reuid="${2:-daemon}" --regid=nogroup "$groups" openssl dgst -provider keyroll -provider default -sha256 \
 			-sign "$(cat "$place/key.uri")" /etc/os-release >"$INSTALLED_WORK/signature" &&
 		openssl dgst -sha256 -verify "$INSTALLED_WORK/pub.pem" -signature "$INSTALLED_WORK/signature" /etc/os-release
 }

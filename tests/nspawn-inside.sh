@@ -11,6 +11,7 @@ is_active() { [ "$(systemctl is-active "$1")" = active ]; }
 restarts() { systemctl show -p NRestarts --value "$1"; }
 serial() { openssl x509 -noout -serial -in "$dir/cert.pem"; }
 
+groupadd keyholders || fail "a group"
 mkdir -p /etc/keyroll/ca /etc/keyroll/trustpoints
 cat >/etc/keyroll/keyrolld.conf <<'CONF'
 [Agent]
@@ -58,6 +59,7 @@ SubjectName=CN=router.example
 Label=router
 Size=2048
 Users=daemon
+Groups=keyholders
 [AutoEnroll]
 Percent=80
 Regenerate=yes
@@ -83,7 +85,9 @@ until_true 60 test -s "$dir/cert.pem" || fail "no certificate was delivered"
 until_true 20 key_works Test-CA || { key_works Test-CA; fail "the key does not sign"; }
 ok "a trustpoint is enrolled, its key signs by keyroll:// for the user that is named"
 key_works Test-CA nobody 2>/dev/null && fail "the key signs for somebody who is not named"
-ok "and for nobody else"
+key_works Test-CA nobody keyholders || fail "the key does not sign for a member of the group that is named"
+key_works Test-CA nobody games 2>/dev/null && fail "the key signs for a member of another group"
+ok "and for the group that is named; for nobody else"
 until_true 20 test -e /run/consumer-reloaded || fail "the consumer was not reloaded"
 ok "the agent has the consumer's unit reloaded"
 
@@ -143,7 +147,8 @@ rings_empty() { # USER
 	setpriv --reuid="$1" --regid="$1" --clear-groups keyctl session - sh -c 'keyctl link @u @s && keyctl clear @u && [ -z "$(keyctl rlist @u)" ]' >/dev/null 2>&1
 }
 key_facts() {
-	setpriv --reuid=daemon --regid=nogroup --clear-groups openssl pkey -provider keyroll -provider default -in keyroll://router -pubout -outform DER | sha256sum
+	setpriv --reuid=daemon --regid=nogroup --clear-groups openssl pkey -provider keyroll -provider default -in keyroll://router -pubout -outform DER >/tmp/pub.der || return
+	sha256sum </tmp/pub.der
 	pkictl show Test-CA --json=short | jq -ec '(.trustpoints[0] // .) | .id.serial, .id.spki, .generation, .at_rest'
 	pkictl ca status --json=short | jq -ec '.ca.spki, .at_rest'
 }
