@@ -11,6 +11,7 @@
 #include "common/auto_ssl.h"
 #include "common/fs.h"
 #include "keystore/custody_conn.h"
+#include "keystore/custody_peer.h"
 #include "tests/keyd_fixture.h"
 #include "tests/test_main.h"
 
@@ -77,6 +78,106 @@ static void test_others(void)
 	CU_ASSERT_EQUAL(make(ks, "lent", KS_SLOT_SHADOW, nobody, spki), 0);
 	CU_ASSERT_EQUAL(in_child(keyd.socket), 0);
 	CU_ASSERT_EQUAL(ks_promote(ks, "lent", spki, NULL), 0);
+	ks_close(ks);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+}
+
+/* ---- other users, with the handle that was loaded before they were forked: as a server's workers */
+
+enum worker_use { USE_WORKS, USE_REFUSED, USE_OTHERWISE, USE_NOT_TRIED };
+
+struct worker {
+	const char *why, *user, *group; /* group: supplementary, besides the user's own */
+	int more_groups;		/* before it in the list */
+	enum worker_use want;
+};
+
+static bool worker_become(const struct worker *w)
+{
+	const struct passwd *pw = getpwnam(w->user);
+	const struct group *gr = w->group ? getgrnam(w->group) : NULL;
+	gid_t gids[PEER_GROUPS + 1];
+	size_t n = 0;
+
+	if (!pw || (w->group && !gr))
+		return false;
+	for (; n < (size_t) w->more_groups; n++)
+		gids[n] = 1879048192u + (gid_t) n; /* nobody's */
+	if (gr)
+		gids[n++] = gr->gr_gid;
+	return setgroups(n, gids) == 0 && setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) == 0 && setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) == 0;
+}
+
+/* Refused is: an error that names the reason, and the public half goes on being of use. */
+static enum worker_use worker_use(EVP_PKEY *key)
+{
+	const char *text = NULL;
+	int flags = 0;
+
+	ERR_clear_error();
+	if (keyd_key_works(key))
+		return USE_WORKS;
+	(void) ERR_peek_last_error_all(NULL, NULL, NULL, &text, &flags); /* text and flags are looked at */
+	return (flags & ERR_TXT_STRING) && strstr(text, "may not use") && EVP_PKEY_get_bits(key) == 2048 ? USE_REFUSED : USE_OTHERWISE;
+}
+
+static enum worker_use worker_use_twice(EVP_PKEY *key)
+{
+	enum worker_use first = worker_use(key); /* by root's connection, were it inherited */
+
+	return worker_use(key) == first ? first : USE_OTHERWISE;
+}
+
+static enum worker_use worker_run(const struct worker *w, EVP_PKEY *key)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(worker_become(w) ? (int) worker_use_twice(key) : USE_NOT_TRIED);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? (enum worker_use) WEXITSTATUS(status) : USE_OTHERWISE;
+}
+
+static const struct worker workers[] = {
+	{ "in Users=", "daemon", NULL, 0, USE_WORKS },
+	{ "in neither", "nobody", NULL, 0, USE_REFUSED },
+	{ "in another group", "nobody", "games", 0, USE_REFUSED },
+	{ "in Groups= by a supplementary group", "nobody", "mail", 0, USE_WORKS },
+	{ "in Groups= by its own group", "mail", NULL, 0, USE_WORKS },
+	{ "in Groups=, the last that fits", "nobody", "mail", PEER_GROUPS - 2, USE_WORKS },
+	{ "in more groups than are looked at", "nobody", "mail", PEER_GROUPS, USE_REFUSED },
+};
+
+static void test_workers(void)
+{
+	static const char *const users[] = { "bin", "daemon", NULL }, *const groups[] = { "sys", "mail", NULL };
+	struct ks_spec spec = { .label = "lent", .slot = KS_SLOT_ACTIVE, .bits = 2048, .users = users, .groups = groups };
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	AUTO(pkey) EVP_PKEY *shadow = NULL;
+	struct ks *ks = NULL;
+	char spki[KS_SPKI_HEX];
+
+	if (geteuid() != 0) {
+		printf("(skipped: not root) ");
+		return;
+	}
+	CU_ASSERT_TRUE(keyd_setup(&keyd, NULL));
+	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(keyd_make(ks, &spec, spki, NULL), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "lent", KS_SLOT_ACTIVE, spki, &key, NULL, NULL), 0);
+	spec.slot = KS_SLOT_SHADOW;
+	CU_ASSERT_EQUAL(keyd_make(ks, &spec, spki, NULL), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "lent", KS_SLOT_SHADOW, spki, &shadow, NULL, NULL), 0);
+	CU_ASSERT_TRUE(keyd_key_works(key)); /* root's connection is open and idle when the workers are forked */
+	for (size_t i = 0; i < sizeof(workers) / sizeof(workers[0]); i++) {
+		enum worker_use got = worker_run(&workers[i], key);
+
+		if (got != workers[i].want)
+			printf("%s: %d ", workers[i].why, (int) got);
+		CU_ASSERT_EQUAL(got, workers[i].want);
+		CU_ASSERT_EQUAL(worker_run(&workers[i], shadow), USE_REFUSED);
+	}
+	CU_ASSERT_TRUE(keyd_key_works(key));
 	ks_close(ks);
 	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
 }
@@ -254,6 +355,7 @@ static void test_crowd(void)
 static CU_TestInfo tests[] = {
 	{ "64 requests of a user may wait", test_crowd },
 	{ "another user may use what it is lent, and no more", test_others },
+	{ "forked workers, by the user and groups that they dropped to", test_workers },
 	{ "Makers= may make keys", test_maker },
 	{ "Seal=none lasts as long as the keyrings", test_unsealed },
 	{ "a foreign machine secret", test_foreign_secret },
