@@ -1,7 +1,8 @@
 #!/bin/bash
 # Unmodified programs use a key that they never see, by the PEM file that holds only its URI and by the URI itself: openssl's commands, curl, Debian's nginx
 # and HAProxy (whose workers are another user) and stunnel. A renewed key: who holds the old one goes on until its grace ends, then fails cleanly; a reload
-# gets the new one. In a network namespace of its own. nginx and HAProxy are unpacked, never installed: installing would start them.
+# gets the new one. What keyroll-provider(7) shows for each program is taken from the page, with the trustpoint's name put in, and used as it stands. In
+# namespaces of its own for network and mounts. nginx and HAProxy are unpacked, never installed: installing would start them.
 set -u
 here=$(cd "${top_srcdir:-$(dirname "$0")/..}" && pwd)
 export top_srcdir=$here top_builddir=${top_builddir:-$here/build}
@@ -16,18 +17,47 @@ if [ -z "${IN_NAMESPACE:-}" ]; then
 		touch "$cache/complete"
 	fi
 	# shellcheck disable=SC2016  # expanded inside
-	IN_NAMESPACE=1 exec unshare --net bash -c 'ip link set lo up && exec bash "$1"' _ "$here/tests/e2e-programs.sh"
+	IN_NAMESPACE=1 exec unshare --net --mount bash -c 'ip link set lo up && exec bash "$1"' _ "$here/tests/e2e-programs.sh"
 fi
 # shellcheck source=tests/lib.sh
 . "$here/tests/lib.sh"
 chmod 0711 "$ROOT" # nginx's workers have to reach the custodian's socket
-D=$ROOT/var/lib/keyroll/delivered/web/current W=$ROOT/web
-NAME=web.example.com NGINX_PORT=4433 STUNNEL_PORT=4434 SSERVER_PORT=4435 HAPROXY_PORT=4436 PLAIN_PORT=8080
+D=/var/lib/keyroll/delivered/web/current W=$ROOT/web JAIL=/var/lib/haproxy
+NAME=web.example.com NGINX_PORT=4433 STUNNEL_PORT=4434 SSERVER_PORT=4435 HAPROXY_PORT=443 PLAIN_PORT=8080
 KEYS="$D/key.pem"
 mkdir -p "$W/tmp"
 chmod 0755 "$W"
 
+# The paths of an installed machine, and HAProxy's user, for this script alone.
+machine_make() {
+	local dir
+	for dir in etc run var/lib; do
+		mkdir -p "$ROOT/machine/$dir" "$ROOT/$dir/keyroll"
+		[ "$dir" != etc ] || cp -a /etc/. "$ROOT/machine/etc"
+		mount --bind "$ROOT/machine/$dir" "/$dir" || fail "mount"
+		ln -sfn "$ROOT/$dir/keyroll" "/$dir/keyroll"
+	done
+	mkdir -p /etc/haproxy "$JAIL"
+	getent passwd haproxy >/dev/null || { echo haproxy:x:64999:64999::$JAIL:/bin/false >>/etc/passwd; echo haproxy:x:64999: >>/etc/group; }
+}
+trap 'stop_all; umount "$JAIL/run/keyroll" 2>/dev/null; cleanup' EXIT
+
+# page WHERE N: the N-th literal text of that item or section of the page
+page() {
+	local text
+	text=$(awk -v where="$1" -v want="$2" '/^\.(It|Ss|Sh) / { here = $0 == where; n = 0 }
+		here && /^\.Bd -literal/ { on = ++n == want; next }
+		/^\.Ed/ { on = 0 }
+		here && on' "$here/man/keyroll-provider.7" | sed 's,/TP/,/web/,')
+	if [ -z "$text" ] || grep -qE '^[.]|[\]' <<<"$text"; then fail "the page has no such text, or one that roff would change: $1, $2"; fi
+	printf '%s\n' "$text"
+}
+page_user() { awk -v item=".It Nm $1" '/^\.It / { here = $0 == item } here && sub(/^\.Cm Users Ns = Ns Em /, "") { sub(/ \.$/, ""); print }' "$here/man/keyroll-provider.7"; }
+# unit_says KEY ITEM N: what the drop-in that the page shows there gives KEY
+unit_says() { page "$2" "$3" | sed -n "s/^$1=//p"; }
+
 prepare() {
+	machine_make
 	start_ca WEBCA "[CA]
 IssuerName=CN=WebCA,O=Example
 Listen=127.0.0.1:0
@@ -37,11 +67,13 @@ KeySize=2048
 CACertificateLifetime=30d
 CertificateLifetime=5d
 Clock=assume-valid"
-	trustpoint_file web '[Trustpoint]' DNSName=$NAME '[Key]' Users=www-data '[Deliver]' Grace=10s
+	trustpoint_file web '[Trustpoint]' DNSName=$NAME '[Key]' Label=spoke-1-RSA "Users=$(page_user nginx) $(page_user HAProxy)" '[Deliver]' Grace=10s
 	start_agent
 	until_true 30 is_enrolled web || fail "not enrolled: $(ctl show web)"
-	openssl_conf
-	export OPENSSL_CONF=$ROOT/openssl.cnf
+	export OPENSSL_MODULES=$BIN/.libs # where the installed library looks by itself
+	page ".Ss Configuration" 1 >/etc/keyroll/openssl.cnf
+	{ cat /etc/keyroll/openssl.cnf; printf '[req]\ndistinguished_name = name\n[name]\n'; } >"$ROOT/commands.cnf" # openssl req wants these
+	export OPENSSL_CONF=$ROOT/commands.cnf
 	openssl x509 -in "$D/cert.pem" -pubkey -noout >"$W/pub.pem"
 	head -c 1000 /dev/urandom >"$W/text"
 	KEYS="$D/key.pem $(cat "$D/key.uri")"
@@ -114,6 +146,12 @@ all_handshakes() { # PORT WHO
 }
 served() { handshake "$1" && openssl x509 -noout -serial <"$W/seen"; }
 
+chroot_shuts() { ! handshake "$HAPROXY_PORT" && grep -q 'alert internal error' "$W/seen"; }
+jail_open() { # FROM:TO, as the service manager does it
+	mkdir -p "${1#*:}"
+	mount --bind "${1%:*}" "${1#*:}" || fail "mount"
+}
+
 start_servers() {
 	cat >"$W/nginx.conf" <<-CONF
 		user www-data;
@@ -127,8 +165,7 @@ start_servers() {
 			client_body_temp_path $W/tmp/b; proxy_temp_path $W/tmp/p; fastcgi_temp_path $W/tmp/f; uwsgi_temp_path $W/tmp/u; scgi_temp_path $W/tmp/s;
 			server {
 				listen 127.0.0.1:$NGINX_PORT ssl;
-				ssl_certificate $D/cert.pem;
-				ssl_certificate_key $D/key.pem;
+				$(page ".It Nm nginx" 2)
 				ssl_protocols TLSv1.2 TLSv1.3;
 				ssl_ciphers HIGH;
 				ssl_session_tickets off;
@@ -145,31 +182,33 @@ start_servers() {
 		[web]
 		accept = 127.0.0.1:$STUNNEL_PORT
 		connect = 127.0.0.1:$PLAIN_PORT
-		cert = $D/cert.pem
-		key = $D/key.pem
+		$(page ".It Nm stunnel" 1)
 		ciphers = HIGH
 	CONF
-	ln -s "$D/cert.pem" "$W/web.pem"
-	ln -s "$D/key.pem" "$W/web.pem.key"
+	eval "$(page ".It Nm HAProxy" 1)"
 	cat >"$W/haproxy.cfg" <<-CONF
 		global
-			user www-data
-			group www-data
+			user haproxy
+			group haproxy
+			chroot $JAIL
+			ssl-default-bind-ciphers ALL
 		defaults
 			mode http
 			timeout client 10s
 			timeout connect 10s
 			timeout server 10s
 		frontend web
-			bind 127.0.0.1:$HAPROXY_PORT ssl crt $W/web.pem ciphers ALL
+			$(page ".It Nm HAProxy" 2)
 			http-request return status 200 content-type text/plain string hello
 	CONF
-	supervise haproxy env LD_LIBRARY_PATH="$(dirname "$(find "$cache/tree/usr/lib" -name 'liblua5.3.so.0' | head -n 1)")" \
+	supervise haproxy env "$(unit_says Environment ".It Nm HAProxy" 3)" LD_LIBRARY_PATH="$(dirname "$(find "$cache/tree/usr/lib" -name 'liblua5.3.so.0' | head -n 1)")" \
 		"$cache/tree/usr/sbin/haproxy" -W -db -f "$W/haproxy.cfg"
-	supervise nginx "$cache/tree/usr/sbin/nginx" -e "$W/nginx.log" -c "$W/nginx.conf"
-	supervise stunnel stunnel4 "$W/stunnel.conf"
+	supervise nginx env "$(unit_says Environment ".It Nm nginx" 1)" "$cache/tree/usr/sbin/nginx" -e "$W/nginx.log" -c "$W/nginx.conf"
+	supervise stunnel env OPENSSL_CONF=/etc/keyroll/openssl.cnf stunnel4 "$W/stunnel.conf"
 	supervise s_server openssl s_server -accept "127.0.0.1:$SSERVER_PORT" -cert "$D/cert.pem" -key "$(cat "$D/key.uri")" -CAfile "$D/ca.pem" -Verify 1 -verify_return_error -quiet -cipher ALL
 	until_true 15 handshake "$NGINX_PORT" || { cat "$W/nginx.log" "$W/seen"; fail "nginx does not serve"; }
+	until_true 15 chroot_shuts || { cat "$W/seen"; fail "HAProxy in its chroot, without the socket, does otherwise than the page says"; }
+	jail_open "$(unit_says BindPaths ".It Nm HAProxy" 3)"
 	until_true 15 handshake "$HAPROXY_PORT" || { cat "$W/seen"; fail "HAProxy does not serve"; }
 	until_true 15 handshake "$STUNNEL_PORT" || { cat "$W/seen"; fail "stunnel does not serve"; }
 	until_true 15 handshake "$SSERVER_PORT" || { cat "$W/seen"; fail "s_server does not serve"; }
@@ -184,6 +223,11 @@ for key in $KEYS; do
 	pass "openssl's commands with ${key%%\?*}"
 done
 
+cp "$W/text" "$W/file"
+(cd "$W" && unset OPENSSL_CONF && eval "$(page ".Sh EXAMPLES" 1)") || fail "the page's example"
+quiet openssl dgst -sha256 -verify "$W/pub.pem" -signature "$W/sig" "$W/file"
+pass "the page's example"
+
 start_servers
 first=$(served "$NGINX_PORT")
 all_handshakes "$SSERVER_PORT" "openssl s_server by URI"
@@ -192,12 +236,12 @@ all_handshakes "$NGINX_PORT" nginx
 [ "$(ps -o user= --ppid "$(cat "$ROOT/pid/nginx")" | sort -u)" = www-data ] || fail "nginx's workers are not www-data"
 pass "nginx by the PEM file, its workers being another user"
 all_handshakes "$HAPROXY_PORT" HAProxy
-[ "$(ps -o user= --ppid "$(cat "$ROOT/pid/haproxy")" | sort -u)" = www-data ] || fail "HAProxy's worker is not www-data"
-pass "HAProxy by two links to the PEM files, its worker being another user"
+[ "$(ps -o user= --ppid "$(cat "$ROOT/pid/haproxy")" | sort -u)" = haproxy ] || fail "HAProxy's worker is not haproxy"
+pass "HAProxy by two links to the PEM files, its worker being another user in a chroot, which the socket has to be brought into"
 all_handshakes "$STUNNEL_PORT" stunnel
 pass "stunnel by the PEM file"
-curl -sS --max-time 10 --cacert "$D/ca.pem" --cert "$D/cert.pem" --key "$D/key.pem" --resolve "$NAME:$NGINX_PORT:127.0.0.1" "https://$NAME:$NGINX_PORT/" >"$W/answer" ||
-	fail "curl with a client certificate"
+echo "127.0.0.1 $NAME" >>/etc/hosts
+(eval "$(page ".It Nm curl" 1 | sed "s,https://\.\.\.,-sS --max-time 10 https://$NAME:$NGINX_PORT/,")") >"$W/answer" || fail "curl with a client certificate"
 grep -q "hello CN=$NAME" "$W/answer" || fail "nginx does not know curl's certificate: $(cat "$W/answer")"
 pass "curl with a client certificate"
 
