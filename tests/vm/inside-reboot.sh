@@ -15,7 +15,7 @@ for event in CSR_FINGERPRINT KEY_GENERATED CERT_INSTALL CS_REQUEST_PENDING CS_CE
 	[ "$(journalctl -b -q --no-pager -o cat PKI_EVENT=$event | wc -l)" = 0 ] || fail "the journal has $event since the reboot"
 done
 [ "$(journalctl -q --no-pager -o cat PKI_EVENT=CS_CERT_ISSUED | wc -l)" -gt 0 ] || fail "the journal of the boot before is lost, and proves nothing"
-ok "no key was made, no request sent, no certificate issued"
+ok "no key was made, no certificate issued"
 for unit in "${DAEMONS[@]}"; do
 	[ "$(systemctl show -p ActiveState -p NRestarts --value "$unit.service" | sort | tr '\n' ' ')" = "0 active " ] || fail "$unit.service did not come up at its first start"
 done
@@ -25,3 +25,12 @@ secrets_open
 no_primes
 secrets_close
 ok "no prime in memory"
+# whoever asks a CA opens a connection: the kernel counts them since its boot, those that were asked for and those that were taken
+connections() { awk '$1 == "Tcp:" && n++ { print $active, $passive } $1 == "Tcp:" { for (i = 2; i <= NF; i++) { if ($i == "ActiveOpens") active = i; if ($i == "PassiveOpens") passive = i } }' /proc/net/snmp; }
+[ "$(connections)" = "0 0" ] || fail "connections since the reboot, asked for and taken: $(connections)"
+curl -s -o /dev/null 'http://127.0.0.1/?operation=GetCACaps' || fail "the CA does not answer over HTTP"
+[ "$(connections)" = "1 1" ] || fail "a connection to the CA is not counted: $(connections)"
+pkictl renew Test-CA || fail "renew"
+asked() { [ "$(connections | cut -d ' ' -f 1)" -gt 1 ]; }
+until_true 120 asked || fail "a request of the agent is not counted: $(connections)"
+ok "no connection was made to the CA since the reboot; a request would have been counted"
