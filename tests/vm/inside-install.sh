@@ -57,6 +57,10 @@ until_true 30 key_works Test-CA || { key_works Test-CA; fail "the key does not s
 at_rest_is "$AT_REST" || fail "the keys at rest are not sealed by: $AT_REST"
 journalctl -x --no-pager PKI_EVENT=CERT_INSTALL | grep -q 'was verified, stored and delivered' || fail "the journal has no CERT_INSTALL with its explanation"
 journalctl -x --no-pager PKI_EVENT=CS_CERT_ISSUED | grep -q 'issued a certificate' || fail "the journal has no CS_CERT_ISSUED with its explanation"
+[ "$(protection_said keyroll-keyd)" = "$(protection_shown Test-CA)" ] || fail "the custodian said $(protection_said keyroll-keyd), shown is $(protection_shown Test-CA)"
+protection_said keyroll-keyd | jq -e --arg kernel "$(uname -r)" --arg seal "$AT_REST" '
+	. == ["kernel", $seal, $kernel, if $seal == "tpm2" then null else "sealed by the host key: a TPM 2.0 would bind it to this machine" end]' >/dev/null ||
+	fail "the custodian's protection in the journal: $(protection_said keyroll-keyd)"
 ok "a trustpoint is pending, granted, enrolled; its key is in the kernel, sealed by $AT_REST, and signs"
 
 fetch=$(pgrep -x keyroll-fetch) || fail "keyroll-fetch is gone already"
@@ -74,10 +78,45 @@ exec 7>"$work/hold"
 until_true 30 grep -q holding "$work/hold.out" || fail "the planted control does not hold"
 scan router "$control"
 [ $? = 1 ] || fail "the scan does not find what was planted"
+core_of "$control" /run/core.control
+scan router /run/core.control
+[ $? = 1 ] || fail "the scan does not find what was planted in a core"
+rm /run/core.control
 exec 7>&-
 wait "$control"
-no_primes "$tls_server" "$fetch"
-ok "no prime in the memory of any program, nor in cores of custodian and signer; the planted one is found"
+# the sealing script, held while it opens the secret
+mkdir /run/held
+mkfifo /run/held/go
+cat >/run/held/systemd-creds <<CREDS
+#!/bin/sh
+"$(command -v systemd-creds)" "\$@"
+status=\$?
+touch /run/held/there
+read -r _ </run/held/go
+exit \$status
+CREDS
+chmod 0755 /run/held/systemd-creds
+PATH=/run/held:$PATH "$(find /usr/lib* -name keyroll-seal -type f | head -n 1)" keyd >"$work/seal.out" 2>&1 &
+seal=$!
+until_true 60 test -e /run/held/there || fail "keyroll-seal does not open the secret"
+mapfile -t held < <(pgrep -x keyroll-seal) # and the shells that it started
+[[ " ${held[*]} " == *" $seal "* ]] || fail "keyroll-seal is not among: ${held[*]}"
+core_at_end /run/core.show pkictl show Test-CA
+grep -q 'Protection: *kernel' "$work/gdb.out" || { cat "$work/gdb.out"; fail "pkictl was not told of the key"; }
+core_at_end /run/core.status pkictl ca status
+grep -q 'Key protection: *kernel' "$work/gdb.out" || { cat "$work/gdb.out"; fail "pkictl was not told of the CA's key"; }
+no_primes "$tls_server" "$fetch" "${held[@]}" /run/core.show /run/core.status | tee "$work/scanned"
+[ "${PIPESTATUS[0]}" = 0 ] || exit 1
+for program in keyrolld keyroll-keyd keyroll-cad keyroll-signer keyroll-fetch keyroll-seal openssl core.show core.status core.keyd core.signer; do
+	[ "$(grep -c "^\(/run/\)\?$program (.*: 0 of the primes' bytes in [1-9]" "$work/scanned")" -ge 2 ] || fail "$program was not scanned for both keys"
+done
+exec 7<>/run/held/go # whoever asks it for more is let go too
+yes go >&7 2>/dev/null &
+letting=$!
+wait "$seal" || { cat "$work/seal.out"; fail "keyroll-seal"; }
+kill "$letting"
+exec 7>&-
+ok "no prime in the memory of any of Keyroll's programs, nor in cores of custodian, signer and pkictl; the planted ones are found"
 systemctl restart keyroll-keyd.service keyroll-signer@TESTCA.service || fail "restart of custodian and signer"
 until_true 60 key_works Test-CA || fail "the key does not sign after the custodian's restart"
 no_primes

@@ -84,6 +84,13 @@ core_of() { # PID FILE: everything that is mapped, whatever the process asked to
 	[ -s "$2" ] || { cat "$work/gdb.out"; fail "no core of $1"; }
 }
 
+# core_at_end FILE COMMAND...: when it exits, all that it was told lies in its memory. As core_of.
+core_at_end() {
+	gdb -batch -ex 'set breakpoint pending on' -ex 'break _exit' -ex run -ex 'set use-coredump-filter off' -ex 'set dump-excluded-mappings on' \
+		-ex "generate-core-file $1" --args "${@:2}" >"$work/gdb.out" 2>&1 </dev/null
+	[ -s "$1" ] || { cat "$work/gdb.out"; fail "no core of ${*:2}"; }
+}
+
 # no_primes TARGET...: neither in the given ones nor in the daemons and their cores
 no_primes() {
 	local pids=() unit which
