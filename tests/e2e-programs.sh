@@ -40,7 +40,8 @@ machine_make() {
 	mkdir -p /etc/haproxy "$JAIL"
 	getent passwd haproxy >/dev/null || { echo haproxy:x:64999:64999::$JAIL:/bin/false >>/etc/passwd; echo haproxy:x:64999: >>/etc/group; }
 }
-trap 'stop_all; umount "$JAIL/run/keyroll" 2>/dev/null; cleanup' EXIT
+JAILED=
+trap 'stop_all; [ -z "$JAILED" ] || umount "$JAILED"; cleanup' EXIT
 
 # page WHERE N: the N-th literal text of that item or section of the page
 page() {
@@ -150,6 +151,7 @@ chroot_shuts() { ! handshake "$HAPROXY_PORT" && grep -q 'alert internal error' "
 jail_open() { # FROM:TO, as the service manager does it
 	mkdir -p "${1#*:}"
 	mount --bind "${1%:*}" "${1#*:}" || fail "mount"
+	JAILED=${1#*:}
 }
 
 start_servers() {
