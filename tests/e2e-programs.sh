@@ -53,7 +53,10 @@ page() {
 	if [ -z "$text" ] || grep -qE '^[.]|[\]' <<<"$text"; then fail "the page has no such text, or one that roff would change: $1, $2"; fi
 	printf '%s\n' "$text"
 }
-page_user() { awk -v item=".It Nm $1" '/^\.It / { here = $0 == item } here && sub(/^\.Cm Users Ns = Ns Em /, "") { sub(/ \.$/, ""); print }' "$here/man/keyroll-provider.7"; }
+page_user() {
+	awk -v item=".It Nm $1" '/^\.It / { here = $0 == item } here && sub(/^\.Cm Users Ns = Ns Em /, "") { sub(/ \.$/, ""); print }' \
+		"$here/man/keyroll-provider.7"
+}
 # unit_says KEY ITEM N: what the drop-in that the page shows there gives KEY
 unit_says() { page "$2" "$3" | sed -n "s/^$1=//p"; }
 
@@ -203,7 +206,8 @@ start_servers() {
 			$(page ".It Nm HAProxy" 2)
 			http-request return status 200 content-type text/plain string hello
 	CONF
-	supervise haproxy env "$(unit_says Environment ".It Nm HAProxy" 3)" LD_LIBRARY_PATH="$(dirname "$(find "$cache/tree/usr/lib" -name 'liblua5.3.so.0' | head -n 1)")" \
+	supervise haproxy env "$(unit_says Environment ".It Nm HAProxy" 3)" \
+		LD_LIBRARY_PATH="$(dirname "$(find "$cache/tree/usr/lib" -name 'liblua5.3.so.0' | head -n 1)")" \
 		"$cache/tree/usr/sbin/haproxy" -W -db -f "$W/haproxy.cfg"
 	supervise nginx env "$(unit_says Environment ".It Nm nginx" 1)" "$cache/tree/usr/sbin/nginx" -e "$W/nginx.log" -c "$W/nginx.conf"
 	supervise stunnel env OPENSSL_CONF=/etc/keyroll/openssl.cnf stunnel4 "$W/stunnel.conf"

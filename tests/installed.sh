@@ -38,7 +38,8 @@ key_works() {
 # protection_said UNIT, protection_shown TRUSTPOINT: protection, at rest, kernel and what better protection would need, as the journal has it of the unit's
 # last start, and as pkictl shows it of a trustpoint's key. One line each.
 protection_said() {
-	journalctl -b -q -o json --no-pager -u "$1.service" PKI_EVENT=KEY_PROTECTION | tail -n 1 | jq -ec '[.PKI_PROTECTION, .PKI_AT_REST, .PKI_KERNEL, .PKI_BETTER]'
+	journalctl -b -q -o json --no-pager -u "$1.service" PKI_EVENT=KEY_PROTECTION | tail -n 1 |
+		jq -ec '[.PKI_PROTECTION, .PKI_AT_REST, .PKI_KERNEL, .PKI_BETTER]'
 }
 protection_shown() {
 	pkictl show "$1" --json=short | jq -ec '(.trustpoints[0] // .) | [.protection, .at_rest, .kernel_release, .better_protection]'

@@ -144,10 +144,12 @@ ok "the journal has the events and explains them"
 # ---- keyrings emptied, as by a reboot: the keys come back from under the host's key, and only from there
 # shellcheck disable=SC2016 # its own shell takes them apart
 rings_empty() { # USER
-	setpriv --reuid="$1" --regid="$1" --clear-groups keyctl session - sh -c 'keyctl link @u @s && keyctl clear @u && [ -z "$(keyctl rlist @u)" ]' >/dev/null 2>&1
+	setpriv --reuid="$1" --regid="$1" --clear-groups keyctl session - \
+		sh -c 'keyctl link @u @s && keyctl clear @u && [ -z "$(keyctl rlist @u)" ]' >/dev/null 2>&1
 }
 key_facts() {
-	setpriv --reuid=daemon --regid=nogroup --clear-groups openssl pkey -provider keyroll -provider default -in keyroll://router -pubout -outform DER >/tmp/pub.der || return
+	setpriv --reuid=daemon --regid=nogroup --clear-groups openssl pkey -provider keyroll -provider default \
+		-in keyroll://router -pubout -outform DER >/tmp/pub.der || return
 	sha256sum </tmp/pub.der
 	pkictl show Test-CA --json=short | jq -ec '(.trustpoints[0] // .) | .id.serial, .id.spki, .generation, .at_rest'
 	pkictl ca status --json=short | jq -ec '.ca.spki, .at_rest'
@@ -185,7 +187,10 @@ denied() { # PROTECTION CALLS WORDS EVENT: what it then says, of which event (""
 	systemctl daemon-reload
 	systemctl start keyroll-keyd.service 2>/dev/null && fail "Protection=$1 starts without $2"
 	run=$(systemctl show -p InvocationID --value keyroll-keyd.service)
-	said() { journalctl -q -o json --no-pager -u keyroll-keyd.service _SYSTEMD_INVOCATION_ID="$run" | jq -r '"\(.PKI_EVENT // ""): \(.MESSAGE)"' | grep -x -- "$1"; }
+	said() {
+		journalctl -q -o json --no-pager -u keyroll-keyd.service _SYSTEMD_INVOCATION_ID="$run" |
+			jq -r '"\(.PKI_EVENT // ""): \(.MESSAGE)"' | grep -x -- "$1"
+	}
 	until_true 20 said "$4: $3" || { said '.*'; fail "Protection=$1 without $2: no such word"; }
 	rm "$drop_in/denied.conf" /etc/keyroll/keyd.conf
 	systemctl daemon-reload

@@ -57,7 +57,8 @@ until_true 30 key_works Test-CA || { key_works Test-CA; fail "the key does not s
 at_rest_is "$AT_REST" || fail "the keys at rest are not sealed by: $AT_REST"
 journalctl -x --no-pager PKI_EVENT=CERT_INSTALL | grep -q 'was verified, stored and delivered' || fail "the journal has no CERT_INSTALL with its explanation"
 journalctl -x --no-pager PKI_EVENT=CS_CERT_ISSUED | grep -q 'issued a certificate' || fail "the journal has no CS_CERT_ISSUED with its explanation"
-[ "$(protection_said keyroll-keyd)" = "$(protection_shown Test-CA)" ] || fail "the custodian said $(protection_said keyroll-keyd), shown is $(protection_shown Test-CA)"
+[ "$(protection_said keyroll-keyd)" = "$(protection_shown Test-CA)" ] ||
+	fail "the custodian said $(protection_said keyroll-keyd), shown is $(protection_shown Test-CA)"
 protection_said keyroll-keyd | jq -e --arg kernel "$(uname -r)" --arg seal "$AT_REST" '
 	. == ["kernel", $seal, $kernel, if $seal == "tpm2" then null else "sealed by the host key: a TPM 2.0 would bind it to this machine" end]' >/dev/null ||
 	fail "the custodian's protection in the journal: $(protection_said keyroll-keyd)"

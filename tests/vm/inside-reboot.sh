@@ -26,7 +26,10 @@ no_primes
 secrets_close
 ok "no prime in memory"
 # whoever asks a CA opens a connection: the kernel counts them since its boot, those that were asked for and those that were taken
-connections() { awk '$1 == "Tcp:" && n++ { print $active, $passive } $1 == "Tcp:" { for (i = 2; i <= NF; i++) { if ($i == "ActiveOpens") active = i; if ($i == "PassiveOpens") passive = i } }' /proc/net/snmp; }
+connections() { # the first line has the names
+	awk '$1 == "Tcp:" && n++ { print at["ActiveOpens"] ? $at["ActiveOpens"] " " $at["PassiveOpens"] : "no count" }
+		$1 == "Tcp:" { for (i = 2; i <= NF; i++) at[$i] = i }' /proc/net/snmp
+}
 [ "$(connections)" = "0 0" ] || fail "connections since the reboot, asked for and taken: $(connections)"
 curl -s -o /dev/null 'http://127.0.0.1/?operation=GetCACaps' || fail "the CA does not answer over HTTP"
 [ "$(connections)" = "1 1" ] || fail "a connection to the CA is not counted: $(connections)"
