@@ -582,6 +582,7 @@ int vault_open(const char *dir, enum ks_protection protection, bool sealing, boo
 		r = folder_walk(v, false, say, reterr);
 	if (r == 0)
 		r = sweep(v, reterr);
+	v->opened = r == 0;
 	if (r == 0)
 		*ret = TAKE(v);
 	return r;
@@ -589,7 +590,7 @@ int vault_open(const char *dir, enum ks_protection protection, bool sealing, boo
 
 void vault_free(struct vault *v)
 {
-	if (v->n_keys == 0 && v->rings.anchor != 0)
+	if (v->opened && v->n_keys == 0) /* a start that failed knows of none yet */
 		rings_drop(&v->rings);
 	for (size_t i = 0; i < v->n_keys; i++)
 		vault_key_unref(v->keys[i]);

@@ -10,6 +10,7 @@
 
 struct vault {
 	char *dir;
+	bool opened; /* its keys have been found */
 	bool sealing;
 	bool keep_parsed;
 	bool named; /* the configuration names a level: no key is restored at a lower one than it was made at */

@@ -18,7 +18,7 @@
 #include "tests/keyd_fixture.h"
 #include "tests/rings_fixture.h"
 
-static bool conf_write(const struct keyd *k, const char *conf)
+bool keyd_conf_write(const struct keyd *k, const char *conf)
 {
 	char path[128];
 
@@ -51,7 +51,7 @@ bool keyd_setup_as(struct keyd *k, const char *conf, uid_t uid)
 	k->uid = uid;
 	if (uid != 0 && chown(k->root, uid, (gid_t) -1) < 0)
 		return false;
-	return (!conf || conf_write(k, conf)) && keyd_start(k);
+	return (!conf || keyd_conf_write(k, conf)) && keyd_start(k);
 }
 
 static void child(const struct keyd *k)

@@ -24,7 +24,8 @@ bool keyd_setup(struct keyd *k, const char *conf);
 bool keyd_setup_as(struct keyd *k, const char *conf, uid_t uid);
 /* Runs $KEYROLL_TOKEN_TIDY before, where it is set: frees what a killed custodian left in a device that has no resource manager. */
 bool keyd_start(struct keyd *k);
-void keyd_signal(struct keyd *k, int sig); /* and waits for its end */
+bool keyd_conf_write(const struct keyd *k, const char *conf); /* for the next start */
+void keyd_signal(struct keyd *k, int sig); /* and waits for its end; 0: which it comes to by itself */
 /* Deletes the labels (NULL-terminated), ends the custodian, removes the folder: no key and no keyring stays behind. 0, or its exit status. */
 int keyd_teardown(struct keyd *k, const char *const *labels);
 /* Invalidates every key in the custodian's slot rings, as a reboot does. */

@@ -220,6 +220,13 @@ static void test_unsealed(void)
 	keyd_signal(&keyd, SIGKILL);
 	CU_ASSERT_TRUE(keyd_start(&keyd));
 	CU_ASSERT_TRUE(keyd_key_works(key));
+	keyd_signal(&keyd, SIGTERM);
+	CU_ASSERT_TRUE(keyd_conf_write(&keyd, "[Keyd]\nSeal=none\nProtection=token\n")); /* a start that fails takes nothing with it */
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	keyd_signal(&keyd, 0);
+	CU_ASSERT_TRUE(keyd_conf_write(&keyd, "[Keyd]\nSeal=none\nKeepParsed=yes\n"));
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(keyd_key_works(key));
 	keyd_signal(&keyd, SIGKILL);
 	CU_ASSERT_TRUE(keyd_rings_empty(&keyd));
 	CU_ASSERT_TRUE(keyd_start(&keyd));
