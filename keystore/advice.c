@@ -87,7 +87,8 @@ static const char *token_wants(int code)
 
 const char *advice_level(const struct backend_levels *levels, enum ks_protection wanted)
 {
-	const char *wants = wanted == KS_PROTECTION_KERNEL ? kernel_wants(levels->why_not[wanted].code) : "";
+	enum ks_protection last = wanted == KS_PROTECTION_AUTO ? KS_PROTECTION_KEYRING : wanted; /* what auto falls back to */
+	const char *wants = kernel_wants(levels->why_not[last].code); /* level keyring asks for the same system calls and quota */
 	const char *colon = strstr(wants, ": "); /* behind the level's name */
 
 	if (wanted == KS_PROTECTION_TOKEN)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "keystore/advice.h"
 
@@ -22,6 +23,8 @@ int level_probe(const char *state_dir, enum ks_protection wanted, struct backend
 	if (r < 0)
 		return r;
 	r = backend_choose(ret, wanted, &b, &why);
+	if (r < 0 && strstr(why.text, ". Do: ")) /* in the reason's own words */
+		return err_set(reterr, r, "%s", why.text);
 	return r < 0 ? err_set(reterr, r, "%s. Do: %s", why.text, advice_level(ret, wanted)) : 0;
 }
 
