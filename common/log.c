@@ -138,7 +138,8 @@ static void fields_text(const struct log_fields *f, char *out, size_t size)
 		char *name = e.text[i] + strlen("PKI_"), *c;
 
 		for (c = name; *c && *c != '='; c++)
-			*c = (char) (*c | 0x20); /* upper-case ASCII to lower */
+			if (*c >= 'A' && *c <= 'Z')
+				*c = (char) (*c | 0x20); /* to lower case */
 		used += (size_t) snprintf(out + used, size - used, "%s%s", i == 0 ? " (" : " ", name);
 	}
 	if (e.n > 0 && used < size)
