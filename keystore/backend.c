@@ -27,12 +27,18 @@ const struct backend *backend_get(enum ks_protection p)
 	return NULL;
 }
 
+bool backend_there(const struct backend_levels *l, enum ks_protection p)
+{
+	/* the kernel has parsed the key when it counts it */
+	return backend_get(p) && (l->why_not[p].code == 0 || l->why_not[p].code == -EDQUOT);
+}
+
 int backend_choose(const struct backend_levels *l, enum ks_protection wanted, const struct backend **ret, struct err *reterr)
 {
 	if (wanted == KS_PROTECTION_AUTO)
-		wanted = l->why_not[KS_PROTECTION_KERNEL].code == 0 ? KS_PROTECTION_KERNEL : KS_PROTECTION_KEYRING;
+		wanted = backend_there(l, KS_PROTECTION_KERNEL) ? KS_PROTECTION_KERNEL : KS_PROTECTION_KEYRING;
 	*ret = backend_get(wanted);
-	if (!*ret || l->why_not[wanted].code != 0)
+	if (!backend_there(l, wanted))
 		return err_set(reterr, -ENOTSUP, "Protection=%s is not to be had here: %s", ks_protection_name(wanted), l->why_not[wanted].text);
 	return 0;
 }

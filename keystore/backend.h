@@ -69,7 +69,9 @@ struct backend_levels { /* what the probes found at start */
 /* Tries each level with one throw-away key of 2048 bits, which is kept in probe_path (making one takes a slow router seconds). A level that is not
  * to be had is no error. -ENOMEM, or why the file cannot be written. */
 int backend_probe(const char *probe_path, struct backend_levels *ret, struct err *reterr) CHECKED;
-/* The level named, or the best under AUTO. -ENOTSUP with the reason. */
+/* Whether the level is there: to be had or, with a full quota, not for another key: those that lie there are none the worse for it. */
+bool backend_there(const struct backend_levels *l, enum ks_protection p);
+/* The level named, or the best under AUTO, that is there. -ENOTSUP with the reason. */
 int backend_choose(const struct backend_levels *l, enum ks_protection wanted, const struct backend **ret, struct err *reterr) CHECKED;
 const struct backend *backend_get(enum ks_protection p); /* NULL: not built */
 

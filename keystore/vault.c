@@ -296,7 +296,7 @@ static int level_left(const struct vault *v, const struct vault_key *k, const st
 	const enum ks_protection made_at = vault_key_made_at(k);
 	const struct err *why = &v->levels.why_not[made_at];
 
-	if (*b && why->code == 0)
+	if (backend_there(&v->levels, made_at))
 		return 0;
 	if (v->named || k->named)
 		return err_set(reterr, -ENOTSUP, "made at level %s, which is not to be had here (%s) and was named, so it is not restored at %s",
@@ -359,7 +359,7 @@ static int rings_search(const struct vault *v, struct vault_key *k)
 	int found = -ENOKEY;
 
 	for (int p = 0; p < KS_PROTECTION_N_; p++) {
-		const struct backend *b = v->levels.why_not[p].code == 0 ? backend_get((enum ks_protection) p) : NULL;
+		const struct backend *b = backend_there(&v->levels, (enum ks_protection) p) ? backend_get((enum ks_protection) p) : NULL;
 		int r = b && !b->device ? ring_locate(v, k, b) : -ENOKEY;
 
 		if (r == 0)

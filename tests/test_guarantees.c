@@ -763,6 +763,39 @@ static void test_quota(void)
 	CU_ASSERT_TRUE(comes_true(as_before, &idle));
 }
 
+static int key_evict(void)
+{
+	return errno_of(keyctl_unlink(at->key, at->ring));
+}
+
+/* A start with a full quota proves no level by a key of its own; the keys that lie there are found all the same. One that has gone is not lost, and
+ * comes back when there is room. */
+static void test_start_at_quota(void)
+{
+	AUTO(pkey) EVP_PKEY *handle = NULL;
+	char spki[KS_SPKI_HEX];
+
+	NEED(there, NULL);
+	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, spki, NULL), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
+	CU_ASSERT_EQUAL(as_user(quota_fill), 0);
+	keyd_signal(&keyd, SIGKILL);
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	at->keyd = keyd.pid;
+	CU_ASSERT_TRUE(keyd_key_works(handle));
+	CU_ASSERT_EQUAL(as_user(quota_free), 0);
+	CU_ASSERT_TRUE(found(KS_SLOT_ACTIVE));
+	CU_ASSERT_EQUAL(as_view(VIEW_ROOT_LINKED, key_evict), 0);
+	CU_ASSERT_TRUE(comes_true(not_listed, NULL));
+	CU_ASSERT_EQUAL(as_user(quota_fill), 0);
+	CU_ASSERT_FALSE(keyd_key_works(handle));
+	CU_ASSERT_EQUAL(as_user(quota_free), 0);
+	CU_ASSERT_TRUE(keyd_key_works(handle));
+	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, NULL, NULL), 0);
+	CU_ASSERT_TRUE(comes_true(as_before, &idle));
+	ERR_clear_error();
+}
+
 /* Not a byte is free: what was made before takes over all the same, and who holds the old key goes on with it. */
 static void test_promotion_at_quota(void)
 {
@@ -791,6 +824,7 @@ static CU_TestInfo tests[] = {
 	{ "a key that is deleted is destroyed at once", test_destruction },
 	{ "so is one that a promotion displaces", test_destruction_by_promotion },
 	{ "a full quota takes nothing from the keys that are there", test_quota },
+	{ "a start with a full quota finds the keys that are there", test_start_at_quota },
 	{ "the custodian's files are its user's alone", test_files },
 	{ "what each may do with a key", test_table },
 	CU_TEST_INFO_NULL,
