@@ -1,5 +1,6 @@
-/* Keys in a device: see token.h. A provider reports a dead device and a wrong padding in the same way. So each decryption is preceded by one whose result is
- * known: it tells the two apart, finds a device that must be opened anew, and takes the same time whatever the ciphertext is. */
+/* Keys in a device: see token.h. A provider reports a dead device and a wrong padding in the same way. So each decryption is preceded by
+ * one whose result is known: it tells the two apart, and finds a device that must be opened anew. The time that device and provider take for a refusal is
+ * their own. */
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -307,7 +308,7 @@ static int decrypt_now(EVP_PKEY *key, const EVP_MD *oaep, const uint8_t *in, siz
 	return EVP_PKEY_decrypt(ctx, out, ret_len, in, k) == 1 && *ret_len <= k ? 0 : -EINVAL;
 }
 
-/* -EINVAL: refused; -ENOTSUP: not with that padding; -ENODEV. */
+/* -EINVAL: refused, without a text, so that no more is done for it than for a text that came; -ENOTSUP: not with that padding; -ENODEV. */
 static int decrypt(EVP_PKEY *key, const EVP_MD *oaep, const uint8_t *in, size_t k, uint8_t *out, size_t *ret_len, struct err *reterr)
 {
 	int r;
@@ -315,9 +316,11 @@ static int decrypt(EVP_PKEY *key, const EVP_MD *oaep, const uint8_t *in, size_t 
 	jobs_block();
 	r = decrypt_now(key, oaep, in, k, out, ret_len);
 	jobs_unblock();
-	if (r == -EINVAL)
-		return err_from_openssl(reterr, r, "the token refuses the ciphertext");
-	return r < 0 ? err_from_openssl(reterr, r, "the token does not decrypt%s", r == -ENOTSUP ? " with that padding" : "") : 0;
+	if (r == 0 || r == -EINVAL) {
+		(void) err_from_openssl(NULL, r, "the token"); /* the queue is emptied */
+		return r;
+	}
+	return err_from_openssl(reterr, r, "the token does not decrypt%s", r == -ENOTSUP ? " with that padding" : "");
 }
 
 /* A ciphertext of our own, with the same padding, must come back. */
