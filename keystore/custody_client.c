@@ -56,6 +56,7 @@ void client_answer(struct client *c, const struct custody_msg *request, int stat
 void client_ready(struct client *c)
 {
 	c->busy = false;
+	c->waits_in = NULL;
 	if (c->gone)
 		client_free(c);
 	else if (sd_event_source_set_enabled(c->source, SD_EVENT_ON) < 0)

@@ -1,10 +1,15 @@
 /* The device that keeps keys for good, as the loop sees it: a thread of its own, since it does one thing at a time, may take a minute for it, and may hang. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "common/log.h"
 #include "keystore/custody_server_internal.h"
 #include "keystore/level.h"
+#include "keystore/token.h"
+
+/* Of the tests at start: nobody's, so that no user waits behind them. */
+#define LANE_TESTS UINT_MAX
 
 enum { DEVICE_START_MS = 20000, DEVICE_END_MS = 5000 };
 
@@ -25,11 +30,20 @@ int device_start(struct server *s, struct err *reterr)
 
 	if (r < 0)
 		return r;
+	jobs_at_end(s->device_jobs, token_close); /* it may take as long as anything that is asked of it */
 	s->device_first = (struct job){ .run = first_run, .done = first_done };
 	jobs_add(s->device_jobs, &s->device_first);
 	if (jobs_wait(s->device_jobs, DEVICE_START_MS) < 0)
 		log_line(LOG_WARNING, "the token has not answered for %d s, and is not waited for", DEVICE_START_MS / 1000);
 	return 0; /* one that hangs holds up no other level */
+}
+
+void device_sweep(struct server *s)
+{
+	if (backend_token.device->hung(NULL) == 0)
+		return;
+	jobs_drop(s->device_jobs);
+	makings_abandon(s);
 }
 
 int device_end(struct server *s)
@@ -108,7 +122,9 @@ static void test_done(struct job *job)
 {
 	struct test_job *j = (struct test_job *) job;
 
-	if (j->result < 0)
+	if (job->dropped)
+		log_line(LOG_ERR, "key %s is not tested: the token does not answer", j->key->label);
+	else if (j->result < 0)
 		log_line(LOG_ERR, "key %s: %s", j->key->label, err_text(&j->e, j->result));
 	vault_key_unref(j->key);
 	free(j);
@@ -125,7 +141,7 @@ int device_test_keys(struct server *s)
 		j = calloc(1, sizeof(*j));
 		if (!j)
 			return -ENOMEM;
-		j->job = (struct job){ .run = test_run, .done = test_done };
+		j->job = (struct job){ .run = test_run, .done = test_done, .lane = LANE_TESTS };
 		j->key = vault_key_ref(k);
 		j->material = k->material;
 		jobs_add(s->device_jobs, &j->job);

@@ -20,7 +20,8 @@ struct jobs {
 	pthread_cond_t changed;
 	struct queue waiting, finished;
 	uint64_t turn; /* of the job that was taken last */
-	int running, blocked, started; /* blocked: of those that run, how many are between jobs_block and jobs_unblock */
+	void (*last)(void);
+	int running, blocked, started, ended; /* blocked: of those that run, how many are between jobs_block and jobs_unblock */
 	bool paused, ending;
 	int event_fd;
 	sd_event_source *source;
@@ -103,6 +104,12 @@ static void *worker(void *arg)
 		if (write(j->event_fd, &one, sizeof(one)) < 0)
 			continue; /* full: the loop is told already */
 	}
+	(void) pthread_mutex_unlock(&j->lock);
+	if (j->last)
+		j->last();
+	(void) pthread_mutex_lock(&j->lock);
+	j->ended++;
+	(void) pthread_cond_broadcast(&j->changed);
 	(void) pthread_mutex_unlock(&j->lock);
 	return NULL;
 }
@@ -194,6 +201,11 @@ void jobs_free(struct jobs *j)
 	free(j);
 }
 
+void jobs_at_end(struct jobs *j, void (*last)(void))
+{
+	j->last = last;
+}
+
 void jobs_add(struct jobs *j, struct job *job)
 {
 	(void) pthread_mutex_lock(&j->lock);
@@ -240,7 +252,17 @@ void jobs_unblock(void)
 	(void) pthread_mutex_unlock(&mine->lock);
 }
 
-int jobs_wait(struct jobs *j, unsigned ms)
+static bool is_idle(const struct jobs *j)
+{
+	return j->running == 0 && !j->waiting.first;
+}
+
+static bool is_ended(const struct jobs *j)
+{
+	return j->ended == j->n_threads;
+}
+
+static int wait_for(struct jobs *j, bool (*what)(const struct jobs *j), unsigned ms)
 {
 	struct timespec until;
 	int r = 0;
@@ -251,10 +273,32 @@ int jobs_wait(struct jobs *j, unsigned ms)
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	(void) pthread_mutex_lock(&j->lock);
-	while (r == 0 && (j->running > 0 || (j->waiting.first && !j->ending)))
+	while (r == 0 && !what(j))
 		r = -pthread_cond_timedwait(&j->changed, &j->lock, &until);
+	if (what(j)) /* in the last moment */
+		r = 0;
 	(void) pthread_mutex_unlock(&j->lock);
 	return r;
+}
+
+int jobs_wait(struct jobs *j, unsigned ms)
+{
+	return wait_for(j, is_idle, ms);
+}
+
+void jobs_drop(struct jobs *j)
+{
+	static const uint64_t one = 1;
+	struct job *job;
+
+	(void) pthread_mutex_lock(&j->lock);
+	while ((job = waiting_take(j))) {
+		job->dropped = true;
+		queue_add(&j->finished, job);
+	}
+	(void) pthread_mutex_unlock(&j->lock);
+	if (write(j->event_fd, &one, sizeof(one)) < 0)
+		return; /* full: the loop is told already */
 }
 
 int jobs_end(struct jobs *j, unsigned ms)
@@ -263,5 +307,5 @@ int jobs_end(struct jobs *j, unsigned ms)
 	j->ending = true;
 	(void) pthread_cond_broadcast(&j->changed);
 	(void) pthread_mutex_unlock(&j->lock);
-	return jobs_wait(j, ms);
+	return wait_for(j, is_ended, ms);
 }

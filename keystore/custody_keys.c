@@ -78,7 +78,7 @@ int keys_promote(struct server *s, const struct client *c, const struct custody_
 		return err_set(reterr, -ENOKEY, "there is no key %s with that public key", m->label);
 	if (!peer_may_own(&c->peer, k))
 		return err_set(reterr, -EACCES, "user %u may not promote key %s", (unsigned) c->peer.uid, m->label);
-	moves = k->slot != KS_SLOT_ACTIVE;
+	moves = k->slot == KS_SLOT_SHADOW;
 	if (moves && making_has(s, m->label)) /* it may be on its way into the slot that this one is to have */
 		return err_set(reterr, -EBUSY, "a key %s is being made: promote later", m->label);
 	r = vault_promote(s->vault, k, reterr);

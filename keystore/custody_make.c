@@ -16,7 +16,7 @@ enum { MAKING_MAX = 16, MAKING_SEC = 120 };
 struct making { /* one key in the making */
 	struct server *server;
 	struct making *next;
-	struct client *client;
+	struct client *client; /* NULL: abandoned */
 	struct vault_key *key;
 	struct custody_msg request;
 	const struct backend *backend;
@@ -60,6 +60,35 @@ void making_free(struct making *g)
 	free(g);
 }
 
+static void making_refuse(struct making *g, int status, const struct err *e)
+{
+	log_event(status == -EDQUOT ? LOG_EV_KEY_QUOTA : LOG_EV_KEY_REFUSED, NULL, "key %s is not made: %s", g->key->label, err_text(e, status));
+	if (g->made.serial != 0)
+		(void) g->backend->remove(g->server->vault->rings.slot[g->key->slot], g->key->label); /* swept at the next start otherwise */
+	client_answer(g->client, &g->request, status, e);
+}
+
+void makings_abandon(struct server *s)
+{
+	struct err e = { .code = 0 };
+
+	(void) err_set(&e, -ENODEV, "the token does not answer"); /* the code again */
+	for (struct making **p = &s->makings; *p;) {
+		struct making *g = *p;
+		struct client *c = g->client;
+
+		if (!g->backend->device) {
+			p = &g->next;
+			continue;
+		}
+		*p = g->next;
+		s->n_makings--;
+		making_refuse(g, e.code, &e);
+		g->client = NULL;
+		client_ready(c);
+	}
+}
+
 static void making_end(struct making *g, int status, const struct err *e)
 {
 	struct custody_msg m = { .op = CUSTODY_OP_GENERATE, .id = g->request.id, .body = BUF_EMPTY };
@@ -72,10 +101,7 @@ static void making_end(struct making *g, int status, const struct err *e)
 			  vault_at_rest(g->server->vault, g->key));
 		client_reply(c, &m);
 	} else {
-		log_event(status == -EDQUOT ? LOG_EV_KEY_QUOTA : LOG_EV_KEY_REFUSED, NULL, "key %s is not made: %s", g->key->label, err_text(e, status));
-		if (g->made.serial != 0)
-			(void) g->backend->remove(g->server->vault->rings.slot[g->key->slot], g->key->label); /* swept at the next start otherwise */
-		client_answer(c, &g->request, status, e);
+		making_refuse(g, status, e);
 	}
 	making_free(g);
 	client_ready(c);
@@ -113,6 +139,10 @@ static void test_done(struct job *job)
 	int r = t->result;
 
 	free(t);
+	if (!g->client) { /* abandoned */
+		making_free(g);
+		return;
+	}
 	if (r == 0)
 		r = vault_add(g->server->vault, g->key, &g->made.copy, &e);
 	making_end(g, r, &e);
@@ -155,6 +185,12 @@ static void device_done(struct job *job)
 	struct making *g = t->making;
 	struct err e = t->e;
 	int r = t->result;
+
+	if (!g->client) { /* abandoned */
+		making_free(g);
+		free(t);
+		return;
+	}
 
 	if (t->absent && level_find(g->server->vault->dir, g->backend->protection, &g->server->vault->levels, &g->backend, &e) < 0)
 		r = -ENOTSUP; /* in its words, which say what to do */

@@ -41,6 +41,8 @@ void server_resume(const struct server *s)
 
 int dispatch(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr)
 {
+	if (s->device_jobs)
+		device_sweep(s);
 	switch (m->op) {
 	case CUSTODY_OP_GENERATE:
 		return making_start(s, c, m, reterr);
@@ -180,7 +182,6 @@ static void server_clear(struct server *s)
 	(void) sd_event_source_disable_unref(s->listener);
 	if (s->vault)
 		vault_free(s->vault);
-	token_close();
 	(void) sd_event_unref(s->event);
 }
 

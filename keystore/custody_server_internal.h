@@ -20,6 +20,7 @@ struct client {
 	sd_event_source *source;
 	struct peer peer;
 	bool busy; /* a job or a generation answers later */
+	const struct jobs *waits_in; /* the queue of that job; NULL: of no private operation */
 	bool gone; /* its connection has ended while busy */
 };
 
@@ -64,6 +65,8 @@ void server_resume(const struct server *s);
 int op_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
 /* custody_make.c: GENERATE. -EINVAL, -EACCES, -EEXIST, -EAGAIN while too many are being made, -ENOTSUP the level. */
 int making_start(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
+/* Those that a device is at are answered, forgotten, and what still comes of them is thrown away. Their waiting jobs must have been dropped. */
+void makings_abandon(struct server *s);
 /* Whether a key of that label is being made. */
 bool making_has(const struct server *s, const char *label);
 /* Ends it, its child included, without an answer. */
@@ -83,7 +86,9 @@ int device_start(struct server *s, struct err *reterr) CHECKED;
 int device_level(struct server *s, struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
 /* Tests the keys that were found, one by one, and says which do not work. -ENOMEM. */
 int device_test_keys(struct server *s) CHECKED;
-/* Ends the thread. -ETIMEDOUT: the device hangs, so that no memory of ours may be freed any more. */
+/* If the device hangs: whoever waits for it is answered, so that nobody else's room is taken up by them. */
+void device_sweep(struct server *s);
+/* Closes the device and ends the thread. -ETIMEDOUT: the device hangs, so that no memory of ours may be freed any more. */
 int device_end(struct server *s) CHECKED;
 
 /* The key that m names, borrowed, when the client may use it. -ENOKEY, -EACCES. */

@@ -86,6 +86,8 @@ static void op_done(struct job *job)
 	struct op_job *j = (struct op_job *) job;
 	struct client *c = j->client;
 
+	if (job->dropped)
+		j->reply.status = err_set(&j->e, -ENODEV, "the token does not answer");
 	if (op_again(j))
 		return;
 	if (j->reply.status == 0)
@@ -116,12 +118,12 @@ static int floor_check(const struct server *s, const struct client *c, const str
 }
 
 /* One request at a time for each connection: as many wait as connections are busy. */
-static int crowd_check(const struct server *s, const struct client *c, struct err *reterr)
+static int crowd_check(const struct server *s, const struct client *c, const struct jobs *jobs, struct err *reterr)
 {
 	unsigned waiting = 0;
 
 	for (const struct client *o = s->clients; o; o = o->next)
-		waiting += o->busy && o->peer.uid == c->peer.uid;
+		waiting += o->waits_in == jobs && o->peer.uid == c->peer.uid;
 	if (waiting < QUEUE_PER_USER)
 		return 0;
 	return err_set(reterr, -EBUSY, "user %u has %u requests waiting, at most %d: ask again later", (unsigned) c->peer.uid, waiting, QUEUE_PER_USER);
@@ -135,11 +137,11 @@ int op_start(struct server *s, struct client *c, struct custody_msg *m, struct e
 	int r = keys_find(s, c, m, &k, reterr);
 
 	if (r == 0)
-		r = crowd_check(s, c, reterr);
+		r = jobs_of(s, k->backend, &jobs, reterr);
+	if (r == 0)
+		r = crowd_check(s, c, jobs, reterr);
 	if (r == 0)
 		r = floor_check(s, c, k, m, reterr);
-	if (r == 0)
-		r = jobs_of(s, k->backend, &jobs, reterr);
 	if (r < 0)
 		return r;
 	j = calloc(1, sizeof(*j));
@@ -154,6 +156,7 @@ int op_start(struct server *s, struct client *c, struct custody_msg *m, struct e
 	j->reply = (struct custody_msg){ .op = m->op, .id = m->id, .body = BUF_SECRET };
 	(void) sd_event_now(s->event, CLOCK_MONOTONIC, &j->asked); /* on the loop's own thread it cannot fail */
 	client_busy(c);
+	c->waits_in = jobs;
 	jobs_add(jobs, &j->job);
 	return 1;
 }

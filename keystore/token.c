@@ -25,8 +25,12 @@ static int key_check(const EVP_PKEY *key, struct err *reterr)
 {
 	const OSSL_PROVIDER *of = EVP_PKEY_get0_provider(key);
 	AUTO(bn) BIGNUM *d = NULL;
+	int ok;
 
-	if (EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_D, &d))
+	jobs_block();
+	ok = EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_D, &d);
+	jobs_unblock();
+	if (ok)
 		return err_set(reterr, -EPERM, "provider %s gives the private key out, so it is no token", token.provider);
 	(void) err_from_openssl(NULL, -EPERM, "as it should be"); /* the queue is emptied */
 	if (!of || strcmp(OSSL_PROVIDER_get0_name(of), token.provider) != 0)
@@ -115,22 +119,55 @@ static int key_get(const struct buf *reference, EVP_PKEY **ret, struct err *rete
 
 typedef int (*key_fn)(EVP_PKEY *key, void *arg, struct err *reterr);
 
+/* Whether a failure may be the PIN's: it was given for this key, and has never been right. */
+static bool pin_is_in_doubt(const struct buf *reference)
+{
+	return token.pin_given && !same(reference, &token.proved);
+}
+
+static void pin_is_right(void)
+{
+	token.pin_given = false;
+	if (buf_set(&token.proved, token.key_reference.data, token.key_reference.len) < 0)
+		buf_clear(&token.proved); /* out of memory: it is in doubt again */
+}
+
+/* One attempt. -EACCES is final; *ret_again: it may be tried once more, with the device opened anew. */
+static int attempt(const struct buf *reference, key_fn fn, void *arg, bool *ret_again, struct err *reterr)
+{
+	EVP_PKEY *key = NULL;
+	bool doubt;
+	int r;
+
+	*ret_again = false;
+	token.pin_withheld = false;
+	r = key_get(reference, &key, reterr);
+	if (r == 0)
+		r = fn(key, arg, reterr);
+	if (r != -ENODEV)
+		return r;
+	doubt = pin_is_in_doubt(reference);
+	token_device_close();
+	if (token.pin_withheld)
+		return token_pin_words(reterr);
+	if (doubt) /* if the device is there, it is that which it refused; in any case it is not tried twice */
+		return token_device_open(NULL) == 0 ? token_pin_refuse(reterr) : r;
+	*ret_again = true;
+	return r;
+}
+
 /* A device that was reset or unplugged meanwhile is opened anew, once. */
 static int with_key(const struct buf *reference, key_fn fn, void *arg, struct err *reterr)
 {
-	EVP_PKEY *key = NULL;
-	int r = -ENODEV;
+	bool again;
+	int r;
 
 	token_device_enter(TOKEN_OPERATION_SEC);
-	for (int i = 0; i < 2 && r == -ENODEV; i++) {
-		r = token_pin_is_refused() ? token_pin_refuse(reterr) : key_get(reference, &key, reterr);
-		if (r == 0)
-			r = fn(key, arg, reterr);
-		if (r == -ENODEV)
-			token_device_close();
-		if (r == -ENODEV && token.pin_given && token_device_open(NULL) == 0) /* it is there: so it is not that which it refused */
-			r = token_pin_refuse(reterr);
-	}
+	r = attempt(reference, fn, arg, &again, reterr);
+	if (again)
+		r = attempt(reference, fn, arg, &again, reterr);
+	if (r == -ENODEV)
+		buf_clear(&token.proved); /* it may be another PIN by now */
 	if (r == -EIO)
 		token_key_drop();
 	token_device_leave();
@@ -140,8 +177,11 @@ static int with_key(const struct buf *reference, key_fn fn, void *arg, struct er
 static int spki_of(EVP_PKEY *key, struct buf *spki, struct err *reterr)
 {
 	AUTO(der) unsigned char *der = NULL;
-	int len = i2d_PUBKEY(key, &der);
+	int len;
 
+	jobs_block();
+	len = i2d_PUBKEY(key, &der);
+	jobs_unblock();
 	return len <= 0 ? err_from_openssl(reterr, -ENODEV, "the token does not give the public key") : buf_set(spki, der, (size_t) len);
 }
 
@@ -164,12 +204,16 @@ int token_adopt(const char *uri, struct buf *reference, struct buf *spki, struct
 
 static int key_write(EVP_PKEY *key, struct buf *reference, struct err *reterr)
 {
-	OSSL_ENCODER_CTX *encoder = OSSL_ENCODER_CTX_new_for_pkey(key, EVP_PKEY_KEYPAIR, "PEM", NULL, token.properties);
+	OSSL_ENCODER_CTX *encoder;
 	AUTO(der) unsigned char *pem = NULL;
 	size_t len = 0;
-	int ok = encoder && OSSL_ENCODER_to_data(encoder, &pem, &len);
+	int ok;
 
+	jobs_block();
+	encoder = OSSL_ENCODER_CTX_new_for_pkey(key, EVP_PKEY_KEYPAIR, "PEM", NULL, token.properties);
+	ok = encoder && OSSL_ENCODER_to_data(encoder, &pem, &len);
 	OSSL_ENCODER_CTX_free(encoder);
+	jobs_unblock();
 	if (!ok || len > TOKEN_REFERENCE_BYTES)
 		return err_from_openssl(reterr, -ENOTSUP, "provider %s does not say how its key is found again", token.provider);
 	return buf_set(reference, pem, len);
@@ -224,7 +268,9 @@ int token_make(int bits, struct buf *reference, struct buf *spki, struct err *re
 		r = key_write(key, reference, reterr);
 	if (r == 0)
 		r = spki_of(key, spki, reterr);
-	EVP_PKEY_free(TAKE(key));
+	jobs_block();
+	EVP_PKEY_free(TAKE(key)); /* which the device is told */
+	jobs_unblock();
 	token_device_leave();
 	return r;
 }
@@ -266,7 +312,7 @@ static int key_sign(EVP_PKEY *key, void *arg, struct err *reterr)
 	jobs_unblock();
 	if (r < 0)
 		return err_from_openssl(reterr, r, "the token does not sign %s%s", EVP_MD_get0_name(a->d->md), r == -ENOTSUP ? " with that padding" : "");
-	token.pin_given = false;
+	pin_is_right();
 	return len == a->k ? 0 : err_set(reterr, -EIO, "the token's signature has %zu bytes, %zu are wanted", len, a->k);
 }
 
@@ -338,7 +384,7 @@ static int control(EVP_PKEY *key, const struct open_arg *a, struct err *reterr)
 	if (r == -EINVAL || (r == 0 && (len != sizeof(text) || memcmp(back, text, len) != 0)))
 		return err_set(reterr, -ENODEV, "the token does not decrypt what was encrypted to its key");
 	if (r == 0)
-		token.pin_given = false;
+		pin_is_right();
 	return r;
 }
 

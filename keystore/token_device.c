@@ -113,6 +113,16 @@ static int pin_check(struct err *reterr)
 	return pin_file ? pin_read(&pin, reterr) : 0;
 }
 
+/* Devices count wrong PINs, and lock themselves after a few. */
+static bool pin_is_refused(void)
+{
+	const struct stat *was = &pin_refused;
+	struct stat now;
+
+	return was->st_ino != 0 && stat(pin_file, &now) == 0 && now.st_ino == was->st_ino && now.st_size == was->st_size &&
+	       now.st_mtim.tv_sec == was->st_mtim.tv_sec && now.st_mtim.tv_nsec == was->st_mtim.tv_nsec;
+}
+
 /* Asked by the provider when it loads a key. */
 static int pin_give(char *out, int room, int verify, void *userdata)
 {
@@ -122,24 +132,23 @@ static int pin_give(char *out, int room, int verify, void *userdata)
 	(void) userdata;
 	if (!pin_file || pin_read(&pin, NULL) < 0 || pin.len > (size_t) room)
 		return -1;
+	token.pin_withheld = pin_is_refused();
+	if (token.pin_withheld)
+		return -1;
 	token.pin_given = true;
 	memcpy(out, pin.data, pin.len);
 	return (int) pin.len;
-}
-
-bool token_pin_is_refused(void)
-{
-	const struct stat *was = &pin_refused;
-	struct stat now;
-
-	return was->st_ino != 0 && stat(pin_file, &now) == 0 && now.st_ino == was->st_ino && now.st_size == was->st_size &&
-	       now.st_mtim.tv_sec == was->st_mtim.tv_sec && now.st_mtim.tv_nsec == was->st_mtim.tv_nsec;
 }
 
 int token_pin_refuse(struct err *reterr)
 {
 	if (stat(pin_file, &pin_refused) < 0)
 		pin_refused.st_ino = 0;
+	return token_pin_words(reterr);
+}
+
+int token_pin_words(struct err *reterr)
+{
 	return err_set(reterr, -EACCES, "the token refuses the key with the PIN of %s, which is not tried again until that file changes", pin_file);
 }
 
@@ -151,6 +160,7 @@ void token_key_drop(void)
 	EVP_PKEY_free(TAKE(token.key));
 	jobs_unblock();
 	buf_clear(&token.key_reference);
+	token.pin_given = false;
 }
 
 void token_device_close(void)
@@ -159,10 +169,10 @@ void token_device_close(void)
 	jobs_block();
 	if (token.device)
 		(void) OSSL_PROVIDER_unload(TAKE(token.device)); /* nothing to be done about a failure, as below */
-	jobs_unblock();
 	if (token.base)
 		(void) OSSL_PROVIDER_unload(TAKE(token.base));
-	OSSL_LIB_CTX_free(TAKE(token.lib));
+	OSSL_LIB_CTX_free(TAKE(token.lib)); /* here it lets go of the device */
+	jobs_unblock();
 	UI_destroy_method(TAKE(token.pin));
 }
 

@@ -21,7 +21,9 @@ struct token_device {
 	UI_METHOD *pin;
 	EVP_PKEY *key; /* The last one used stays loaded: a TPM takes longer for loading one than for an operation with it, and holds three. */
 	struct buf key_reference;
-	bool pin_given; /* since the last operation that proved it right */
+	bool pin_given;	   /* for that key, and not proved right by an operation yet */
+	bool pin_withheld; /* it was asked for, and is one that was refused */
+	struct buf proved; /* the reference whose PIN was proved right last; kept when the device is closed */
 };
 
 extern struct token_device token;
@@ -38,8 +40,8 @@ bool token_device_answers(void);
 void token_device_close(void); /* its key too */
 void token_key_drop(void);
 
-/* Devices count wrong PINs, and lock themselves after a few: one that was refused is not tried again until its file has changed. */
-bool token_pin_is_refused(void);
-int token_pin_refuse(struct err *reterr); /* notes that the device did not take it. -EACCES, with the words for it */
+/* Notes that the device did not take the PIN, which is then withheld until its file has changed. -EACCES, with the words for it. */
+int token_pin_refuse(struct err *reterr);
+int token_pin_words(struct err *reterr); /* the same words alone */
 
 #endif

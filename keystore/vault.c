@@ -359,9 +359,14 @@ static int rings_search(const struct vault *v, struct vault_key *k)
 	int found = -ENOKEY;
 
 	for (int p = 0; p < KS_PROTECTION_N_; p++) {
-		const struct backend *b = backend_there(&v->levels, (enum ks_protection) p) ? backend_get((enum ks_protection) p) : NULL;
-		int r = b && !b->device ? ring_locate(v, k, b) : -ENOKEY;
+		const struct backend *b = backend_get((enum ks_protection) p);
+		key_serial_t serial;
+		int r = -ENOKEY;
 
+		if (b && !b->device && backend_there(&v->levels, (enum ks_protection) p))
+			r = ring_locate(v, k, b);
+		else if (b && !b->device && b->find(v->rings.slot[k->slot], k->label, &serial) == 0)
+			r = -ENOTSUP; /* it lies there, at a level that cannot be tried now */
 		if (r == 0)
 			return 0;
 		if (r != -ENOKEY)

@@ -210,6 +210,12 @@ test_hangs() {
 	until_true 40 comes_back || fail "the token answers again, but is not used: $(ctl show hung)"
 	D=$ROOT/var/lib/keyroll/delivered/hung/current
 	key_signs || fail "the token's key: $(cat "$ROOT/log/openssl.log")"
+	pid=$(cat "$ROOT/pid/keyd")
+	kill -STOP "$SWTPM_PID"
+	kill "$pid" # the key is loaded, and the token is told to forget it
+	until_true 10 not_running "$pid" || fail "the custodian waits for an idle token for ever"
+	kill -CONT "$SWTPM_PID"
+	until_true 40 comes_back && until_true 10 key_signs || fail "the token's key after that: $(cat "$ROOT/log/openssl.log")"
 	kill -STOP "$SWTPM_PID"
 	if key_signs; then fail "a token that hangs signs"; fi
 	grep -q 'did not answer within 2000 ms' "$ROOT/log/openssl.log" || fail "no clear word: $(cat "$ROOT/log/openssl.log")"
