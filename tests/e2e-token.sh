@@ -1,6 +1,7 @@
 #!/bin/bash
-# Keys in a device: a TPM in software by the OpenSSL provider tpm2, one for the router and one for the CA, as two machines have. The contract of the key store;
-# enrolment, RENEW and a CA rollover with every key in a TPM; the device gone and back; a key that was there before, with a password; what is no device.
+# Keys in a device: a TPM in software by the OpenSSL provider tpm2, one for the router and one for the CA, as two machines have. The contract of the
+# key store, and what a record gives to whom; enrolment, RENEW and a CA rollover with every key in a TPM; the device gone and back; a key that was there before,
+# with a password; what is no device.
 set -u
 here=${top_srcdir:-$(dirname "$0")/..}
 # shellcheck source=tests/lib.sh
@@ -11,9 +12,10 @@ for tool in swtpm swtpm_ioctl tpm2_flushcontext tpm2_evictcontrol; do
 	command -v "$tool" >/dev/null || { echo "no $tool here"; exit 77; }
 done
 openssl list -providers -provider tpm2 -provider default >/dev/null 2>&1 || [ -e "$(openssl version -m | cut -d'"' -f2)/tpm2.so" ] || { echo "no provider tpm2 here"; exit 77; }
-CA_TPM_PID=''
+OTHER_TPM_PID='' # of the one that was started first, where there are two
+others_stop() { SWTPM_PID=$OTHER_TPM_PID OTHER_TPM_PID=''; swtpm_stop; }
 # shellcheck disable=SC2317 # the trap calls it
-end() { stop_all; swtpm_stop; SWTPM_PID=$CA_TPM_PID; swtpm_stop; cleanup; }
+end() { stop_all; swtpm_stop; others_stop; cleanup; }
 trap end EXIT
 export TSS2_LOG=all+NONE # what a TPM refuses is said by who asked
 CA_LIFE=70
@@ -23,13 +25,31 @@ tpm_use() { export TPM2OPENSSL_TCTI=swtpm:port=$1 TPM2TOOLS_TCTI=swtpm:port=$1; 
 # The kernel's resource manager frees what a client leaves in the TPM; in front of swtpm there is none.
 tpm_tidy() { tpm2_flushcontext --transient-object && tpm2_flushcontext --loaded-session; }
 
+# at_level_token PROGRAM: all of it but the other levels, which have a run of their own.
+at_level_token() {
+	KEYROLL_TOKEN_PROVIDER=tpm2 KEYROLL_BACKENDS=token KEYROLL_TOKEN_TIDY="tpm2_flushcontext -t && tpm2_flushcontext -l" top_builddir=$BIN \
+		"$BIN/tests/$1" >"$ROOT/log/$1.log" 2>&1 || return 1
+	grep -E '^ +(tests|asserts) ' "$ROOT/log/$1.log"
+	bash "$here/tests/skipped.sh" "$1=$ROOT/log/$1.log"
+}
+
 test_contract() {
 	swtpm_start "$ROOT/tpm-contract"; tpm_use "$TPM_PORT"
-	KEYROLL_TOKEN_PROVIDER=tpm2 KEYROLL_BACKENDS=token KEYROLL_TOKEN_TIDY="tpm2_flushcontext -t && tpm2_flushcontext -l" top_builddir=$BIN \
-		"$BIN/tests/test_ks_contract" >"$ROOT/log/contract.log" 2>&1 || fail "the contract at level token"
-	grep -E '^ +(tests|asserts) ' "$ROOT/log/contract.log"
+	at_level_token test_ks_contract || fail "the contract at level token"
 	swtpm_stop
 	pass "the key store's contract holds at level token"
+}
+
+test_guarantees() {
+	local elsewhere
+	[ "$(id -u)" = 0 ] || { echo "skipped: what a record gives to whom takes root"; return; }
+	swtpm_start "$ROOT/tpm-elsewhere"
+	OTHER_TPM_PID=$SWTPM_PID elsewhere=$TPM_PORT
+	swtpm_start "$ROOT/tpm-guarantees"; tpm_use "$TPM_PORT"
+	KEYROLL_TOKEN_ELSEWHERE=TPM2OPENSSL_TCTI=swtpm:port=$elsewhere at_level_token test_guarantees || fail "the guarantees at level token"
+	swtpm_stop
+	others_stop
+	pass "a record in the keyring gives what the page says, and without its TPM nothing"
 }
 
 # What is asked for and not to be had stops the start, or the request, with its reason.
@@ -60,7 +80,7 @@ trustpoint() { # NAME LINES-OF-[Key]...
 
 start_story() {
 	swtpm_start "$ROOT/tpm-ca"; tpm_use "$TPM_PORT"
-	CA_TPM_PID=$SWTPM_PID CA_PORT=$TPM_PORT
+	OTHER_TPM_PID=$SWTPM_PID CA_PORT=$TPM_PORT
 	init_ca TPMCA "[CA]
 IssuerName=CN=TPMCA,O=Example
 Listen=127.0.0.1:0
@@ -228,6 +248,7 @@ test_hangs() {
 }
 
 test_contract
+test_guarantees
 test_no_device
 start_story
 test_gone

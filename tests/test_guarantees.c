@@ -1,6 +1,7 @@
 /* What a key's level guarantees, and against whom: the custodian runs as a user of its own, and children who know the serials of key and keyrings try
  * everything as another user, as the custodian's user outside its unit, and as root. keyroll-keyd(8), GUARANTEES, says the table below in words.
- * Levels are chosen as in test_ks_contract. It takes root. */
+ * Levels are chosen as in test_ks_contract; for level token KEYROLL_TOKEN_ELSEWHERE is what another machine has in its environment ("NAME=VALUE"), whose
+ * device is another. It takes root. */
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <grp.h>
 #include <keyutils.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +19,7 @@
 
 #include "common/auto_ssl.h"
 #include "common/fs.h"
+#include "keystore/token.h"
 #include "tests/keyd_fixture.h"
 #include "tests/rings_fixture.h"
 #include "tests/test_main.h"
@@ -36,9 +39,11 @@ static_assert(sizeof(view_names) / sizeof(view_names[0]) == VIEW_N_, "each has a
 
 static struct target { /* shared with the children */
 	key_serial_t key, ring, anchor, user;
-	char state[96], sealed[256], secret[128];
+	char state[96], meta[128], copy[256], secret[128], pin[96];
 	pid_t keyd;
 	uid_t uid, other;
+	uint8_t record[KS_SPKI_HEX + TOKEN_REFERENCE_BYTES], signature[256]; /* what was taken, and made with it */
+	size_t record_len;
 } *at;
 
 static struct keyd keyd;
@@ -51,6 +56,11 @@ static uid_t base = 1879048192u; /* quota and @u are a user's: nobody else may b
 static const char *key_type(void)
 {
 	return level == KS_PROTECTION_KERNEL ? "asymmetric" : "user";
+}
+
+static const char *copy_suffix(void)
+{
+	return level == KS_PROTECTION_TOKEN ? ".token" : ".p8";
 }
 
 /* ---- children */
@@ -266,9 +276,19 @@ static int open_read(const char *path)
 	return errno_of(fd);
 }
 
-static int call_sealed(void)
+static int call_copy(void)
 {
-	return open_read(at->sealed);
+	return open_read(at->copy);
+}
+
+static int call_meta(void)
+{
+	return open_read(at->meta);
+}
+
+static int call_pin(void)
+{
+	return open_read(at->pin);
 }
 
 static int call_secret(void)
@@ -293,15 +313,15 @@ static int call_memory(void)
 
 /* ---- what each gets: a change of this table is a change of the page */
 
-enum { KERNEL, KEYRING, LEVEL_N_ };
+enum { ASYMMETRIC, USER, TYPE_N_ }; /* the key's type: a key's bytes at level keyring and a record at level token are alike to the kernel */
 #define OK 0
 #define BOTH(other, same, same_u, root, root_u) { { other, same, same_u, root, root_u }, { other, same, same_u, root, root_u } }
 
 static const struct row {
 	const char *what;
 	call_fn call;
-	bool changes; /* where it succeeds, the key must be made good again */
-	int want[LEVEL_N_][VIEW_N_];
+	bool changes; /* where it succeeds, the custodian's key signs on all the same */
+	int want[TYPE_N_][VIEW_N_];
 } table[] = {
 	{ "read it", call_read, false,
 	  { { EACCES, EACCES, EOPNOTSUPP, EACCES, EOPNOTSUPP }, { EACCES, EACCES, OK, EACCES, OK } } },
@@ -330,8 +350,10 @@ static const struct row {
 	{ "unlink the anchor", call_unlink_anchor, true, BOTH(EACCES, OK, OK, EACCES, OK) },
 	{ "revoke it", call_revoke, true, BOTH(EACCES, EACCES, OK, EACCES, OK) },
 	{ "invalidate it", call_invalidate, true, BOTH(EACCES, EACCES, OK, EACCES, OK) },
-	{ "open the sealed copy", call_sealed, false, BOTH(EACCES, OK, OK, OK, OK) },
+	{ "open the copy, sealed or a record", call_copy, false, BOTH(EACCES, OK, OK, OK, OK) },
+	{ "open the label's file", call_meta, false, BOTH(EACCES, OK, OK, OK, OK) },
 	{ "open the secret's file", call_secret, false, BOTH(EACCES, OK, OK, OK, OK) },
+	{ "open the PIN file", call_pin, false, BOTH(EACCES, OK, OK, OK, OK) }, /* at level token alone */
 #ifndef __SANITIZE_ADDRESS__
 	{ "trace the custodian", call_ptrace, false, BOTH(EPERM, EPERM, EPERM, OK, OK) },
 	{ "open the custodian's memory", call_memory, false, BOTH(EACCES, EACCES, EACCES, OK, OK) },
@@ -398,16 +420,47 @@ static int make(enum ks_slot slot, char spki[KS_SPKI_HEX], struct err *reterr)
 	return keyd_make(ks, &spec, spki, reterr);
 }
 
+static void custodian_stop(void)
+{
+	keyd_signal(&keyd, SIGTERM);
+	at->keyd = 0;
+}
+
+static bool custodian_again(void)
+{
+	bool ok = keyd_start(&keyd);
+
+	at->keyd = keyd.pid;
+	return ok;
+}
+
+/* A PIN that no key here has, for the sake of its file, which lies where the root's name must be known before. */
+static bool token_conf_write(void)
+{
+	static const char pin[] = "no-key-has-it\n";
+	const char *provider = getenv("KEYROLL_TOKEN_PROVIDER");
+	char conf[256];
+
+	if (!provider)
+		return true;
+	(void) snprintf(conf, sizeof(conf), "[Token]\nProvider=%s\nPINFile=/etc/keyroll/token.pin\n", provider); /* fits */
+	custodian_stop();
+	return keyd_conf_write(&keyd, conf) && fs_write(at->pin, pin, strlen(pin), 0600, NULL) == 0 && chown(at->pin, at->uid, (gid_t) -1) == 0 &&
+	       custodian_again();
+}
+
 static bool custodian_start(void)
 {
 	at->uid = base + (uid_t) level * (1u << 23) + (uid_t) getpid();
 	at->other = at->uid + (1u << 22);
 	if (!keyd_setup_as(&keyd, NULL, at->uid))
 		return false;
-	(void) snprintf(at->state, sizeof(at->state), "%s/var/lib/keyroll/keyd", keyd.root); /* fit, both */
+	(void) snprintf(at->state, sizeof(at->state), "%s/var/lib/keyroll/keyd", keyd.root); /* they fit */
 	(void) snprintf(at->secret, sizeof(at->secret), "%s/machine-secret", at->state);
+	(void) snprintf(at->meta, sizeof(at->meta), "%s/" LABEL ".keys", at->state);
+	(void) snprintf(at->pin, sizeof(at->pin), "%s/etc/keyroll/token.pin", keyd.root);
 	at->keyd = keyd.pid;
-	return ks_open(keyd.socket, &ks, NULL) == 0;
+	return (level != KS_PROTECTION_TOKEN || token_conf_write()) && ks_open(keyd.socket, &ks, NULL) == 0;
 }
 
 /* The kernel keeps a user's @u for ever. */
@@ -474,6 +527,11 @@ static int setup_kernel(void)
 	return suite_setup(KS_PROTECTION_KERNEL);
 }
 
+static int setup_token(void)
+{
+	return suite_setup(KS_PROTECTION_TOKEN);
+}
+
 static int setup_keyring(void)
 {
 	return suite_setup(KS_PROTECTION_KEYRING);
@@ -487,19 +545,47 @@ static int key_invalidate(void)
 	return 0;
 }
 
+/* The record in the keyring is what the file says. */
+static int call_record_checked(void)
+{
+	AUTO(buf) struct buf file = BUF_EMPTY;
+	uint8_t record[sizeof(at->record)];
+	long n = keyctl_read(at->key, (char *) record, sizeof(record));
+
+	if (n <= KS_SPKI_HEX || fs_read(at->copy, sizeof(record), &file, NULL) < 0)
+		return ENODATA;
+	return file.len == (size_t) n && memcmp(file.data, record, file.len) == 0 ? 0 : EBADMSG;
+}
+
+/* Whoever meddled has ended, and nobody has repaired anything: the custodian does, when it is asked. */
+static bool signs_on(EVP_PKEY *handle)
+{
+	return keyd_key_works(handle) && found(KS_SLOT_ACTIVE) &&
+	       (level != KS_PROTECTION_TOKEN || as_view(VIEW_ROOT_LINKED, call_record_checked) == 0);
+}
+
 /* The key as it was, by a restore, and its serials. */
 static bool made_good(EVP_PKEY *handle)
 {
 	return as_view(VIEW_ROOT_LINKED, key_invalidate) == 0 && keyd_key_works(handle) && found(KS_SLOT_ACTIVE);
 }
 
+static void copy_name(const char *spki)
+{
+	(void) snprintf(at->copy, sizeof(at->copy), "%s/" LABEL ".%s%s", at->state, spki, copy_suffix()); /* fits */
+}
+
 static void row_try(const struct row *row, enum view v, EVP_PKEY *handle)
 {
-	int want = row->want[level == KS_PROTECTION_KERNEL ? KERNEL : KEYRING][v], got = as_view(v, row->call);
+	int want = row->want[level == KS_PROTECTION_KERNEL ? ASYMMETRIC : USER][v], got = as_view(v, row->call);
+	bool on = !row->changes || got == EACCES || signs_on(handle);
 
 	if (got != want)
 		printf("%s, to %s: %d (%s), wanted %d (%s)\n", view_names[v], row->what, got, strerror(got), want, strerror(want));
 	CU_ASSERT_EQUAL(got, want);
+	if (!on)
+		printf("%s, to %s: the key does not sign on\n", view_names[v], row->what);
+	CU_ASSERT_TRUE(on);
 	if (row->changes && got != EACCES)
 		CU_ASSERT_TRUE(made_good(handle));
 }
@@ -512,11 +598,114 @@ static void test_table(void)
 	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, facts.spki, NULL), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &handle, &facts, NULL), 0);
-	(void) snprintf(at->sealed, sizeof(at->sealed), "%s/" LABEL ".%s.p8", at->state, facts.spki); /* fits */
+	copy_name(facts.spki);
 	CU_ASSERT_TRUE(found(KS_SLOT_ACTIVE));
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-		for (int v = 0; v < VIEW_N_; v++)
+		for (int v = 0; v < VIEW_N_ && (table[i].call != call_pin || level == KS_PROTECTION_TOKEN); v++)
 			row_try(&table[i], (enum view) v, handle);
+	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, NULL, NULL), 0);
+	ERR_clear_error();
+}
+
+/* ---- a record is not a key */
+
+static int call_take(void)
+{
+	long n = keyctl_read(at->key, (char *) at->record, sizeof(at->record));
+
+	at->record_len = n > KS_SPKI_HEX && n <= (long) sizeof(at->record) ? (size_t) n : 0;
+	return at->record_len > 0 ? 0 : ENODATA;
+}
+
+static int call_put(void)
+{
+	return errno_of(keyctl_update(at->key, at->record, at->record_len));
+}
+
+/* Without the custodian: who has the record, and a device. The device must answer, or its refusal says nothing. */
+static int call_record_sign(void)
+{
+	static const uint8_t digest[32] = { 7 };
+	const struct token_digest d = { .md = EVP_sha256(), .bytes = digest, .len = sizeof(digest), .pss_salt = -1 };
+	AUTO(buf) struct buf reference = BUF_EMPTY;
+	int r;
+
+	token_configure(getenv("KEYROLL_TOKEN_PROVIDER"), NULL);
+	if (buf_set(&reference, at->record + KS_SPKI_HEX, at->record_len - KS_SPKI_HEX) < 0 || token_ready(NULL) < 0)
+		return EHOSTDOWN;
+	memset(at->signature, 0, sizeof(at->signature));
+	r = -token_sign(&reference, &d, at->signature, sizeof(at->signature), NULL);
+	if (token_ready(NULL) < 0)
+		r = EHOSTDOWN;
+	token_close();
+	return r;
+}
+
+static int call_record_sign_elsewhere(void)
+{
+	return putenv(getenv("KEYROLL_TOKEN_ELSEWHERE")) == 0 ? call_record_sign() : errno;
+}
+
+static bool signature_is_of(EVP_PKEY *handle)
+{
+	static const uint8_t digest[32] = { 7 };
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, handle, NULL);
+
+	return ctx && EVP_PKEY_verify_init(ctx) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 &&
+	       EVP_PKEY_verify(ctx, at->signature, sizeof(at->signature), digest, sizeof(digest)) == 1;
+}
+
+static bool opens_without_device(void)
+{
+	AUTO(bio) BIO *bio = BIO_new_mem_buf(at->record + KS_SPKI_HEX, (int) (at->record_len - KS_SPKI_HEX));
+	AUTO(pkey) EVP_PKEY *key = PEM_read_bio_PrivateKey_ex(bio, NULL, NULL, (char *) "", NULL, NULL);
+
+	ERR_clear_error();
+	return !bio || key;
+}
+
+/* A record is of use where its device is, to whoever has both, and nowhere else. */
+static void test_record_alone(void)
+{
+	AUTO(pkey) EVP_PKEY *handle = NULL;
+	char spki[KS_SPKI_HEX];
+
+	NEED(there, NULL);
+	NEED(getenv("KEYROLL_TOKEN_ELSEWHERE"), "no other device");
+	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, spki, NULL), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
+	CU_ASSERT_TRUE(found(KS_SLOT_ACTIVE));
+	CU_ASSERT_EQUAL(as_view(VIEW_SAME_LINKED, call_take), 0);
+	CU_ASSERT_FALSE(opens_without_device());
+	custodian_stop(); /* a TPM in software has one client at a time */
+	CU_ASSERT_EQUAL(as_view(VIEW_OTHER, call_record_sign_elsewhere), ENODEV);
+	CU_ASSERT_FALSE(signature_is_of(handle));
+	CU_ASSERT_EQUAL(as_view(VIEW_OTHER, call_record_sign), 0);
+	CU_ASSERT_TRUE(signature_is_of(handle));
+	CU_ASSERT_TRUE(custodian_again());
+	CU_ASSERT_TRUE(keyd_key_works(handle));
+	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, NULL, NULL), 0);
+	ERR_clear_error();
+}
+
+/* Another key's record, whole, in the place of this one's: its signatures are withheld, and the record comes back. */
+static void test_record_exchanged(void)
+{
+	AUTO(pkey) EVP_PKEY *handle = NULL;
+	char spki[KS_SPKI_HEX], other[KS_SPKI_HEX];
+
+	NEED(there, NULL);
+	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, spki, NULL), 0);
+	CU_ASSERT_EQUAL(make(KS_SLOT_SHADOW, other, NULL), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
+	copy_name(spki);
+	CU_ASSERT_TRUE(found(KS_SLOT_SHADOW));
+	CU_ASSERT_EQUAL(as_view(VIEW_SAME_LINKED, call_take), 0);
+	CU_ASSERT_TRUE(found(KS_SLOT_ACTIVE));
+	CU_ASSERT_EQUAL(as_view(VIEW_SAME_LINKED, call_put), 0);
+	CU_ASSERT_EQUAL(as_view(VIEW_ROOT_LINKED, call_record_checked), EBADMSG);
+	CU_ASSERT_TRUE(signs_on(handle));
+	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, NULL, NULL), 0);
 	ERR_clear_error();
 }
 
@@ -552,7 +741,7 @@ static void test_files(void)
 		CU_ASSERT_TRUE(owned(path, S_IFREG | 0600));
 		n++;
 	}
-	CU_ASSERT_TRUE(n >= 4); /* the secret, the probe's key, the label's file, the sealed copy */
+	CU_ASSERT_TRUE(n >= 4); /* the secret, the probe's key, the label's file, the copy */
 	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, NULL, NULL), 0);
 }
 
@@ -571,14 +760,14 @@ static bool not_listed(const void *arg)
 	return as_user(call_listed) == ENOENT;
 }
 
-static int sealed_copies(void)
+static int copies_count(void)
 {
 	AUTO(dir) DIR *d = opendir(at->state);
 	struct dirent *entry;
 	int n = 0;
 
 	while (d && (entry = readdir(d)))
-		n += strstr(entry->d_name, ".p8") != NULL;
+		n += strstr(entry->d_name, copy_suffix()) != NULL;
 	return d ? n : -1;
 }
 
@@ -605,13 +794,13 @@ static void aim(enum ks_slot slot, int copies)
 {
 	CU_ASSERT_TRUE(found(slot));
 	CU_ASSERT_EQUAL(as_user(call_listed), 0);
-	CU_ASSERT_EQUAL(sealed_copies(), copies);
+	CU_ASSERT_EQUAL(copies_count(), copies);
 }
 
 static void gone(int copies)
 {
 	CU_ASSERT_TRUE(destroyed_at_once());
-	CU_ASSERT_EQUAL(sealed_copies(), copies);
+	CU_ASSERT_EQUAL(copies_count(), copies);
 	CU_ASSERT_TRUE(comes_true(not_listed, NULL));
 	CU_ASSERT_EQUAL(as_view(VIEW_ROOT_LINKED, call_read), ENOKEY);
 }
@@ -753,7 +942,7 @@ static void test_quota(void)
 	CU_ASSERT_TRUE(numbers_told(e.text, &full));
 	CU_ASSERT_TRUE(keyd_key_works(handle));
 	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_SHADOW, NULL, NULL, NULL, NULL), -ENOKEY);
-	CU_ASSERT_EQUAL(sealed_copies(), 1);
+	CU_ASSERT_EQUAL(copies_count(), 1);
 	CU_ASSERT_EQUAL(as_user(quota_free), 0);
 	CU_ASSERT_TRUE(comes_true(as_before, &before));
 	CU_ASSERT_EQUAL(make(KS_SLOT_SHADOW, spki, &e), 0);
@@ -828,14 +1017,20 @@ static void test_promotion_at_quota(void)
 	ERR_clear_error();
 }
 
-static CU_TestInfo tests[] = {
-	{ "a promotion with a full quota takes nothing either", test_promotion_at_quota },
-	{ "a key that is deleted is destroyed at once", test_destruction },
-	{ "so is one that a promotion displaces", test_destruction_by_promotion },
-	{ "a full quota takes nothing from the keys that are there", test_quota },
-	{ "a start with a full quota finds the keys that are there", test_start_at_quota },
-	{ "the custodian's files are its user's alone", test_files },
-	{ "what each may do with a key", test_table },
+#define EACH_LEVELS                                                                           \
+	{ "a promotion with a full quota takes nothing either", test_promotion_at_quota },    \
+	{ "a key that is deleted is destroyed at once", test_destruction },                   \
+	{ "so is one that a promotion displaces", test_destruction_by_promotion },            \
+	{ "a full quota takes nothing from the keys that are there", test_quota },            \
+	{ "a start with a full quota finds the keys that are there", test_start_at_quota },   \
+	{ "the custodian's files are its user's alone", test_files },                         \
+	{ "what each may do with a key", test_table }
+
+static CU_TestInfo tests[] = { EACH_LEVELS, CU_TEST_INFO_NULL };
+static CU_TestInfo tests_token[] = {
+	EACH_LEVELS,
+	{ "a record without its device signs nothing", test_record_alone },
+	{ "another key's record is found out, and the right one comes back", test_record_exchanged },
 	CU_TEST_INFO_NULL,
 };
 
@@ -848,6 +1043,7 @@ static CU_TestInfo tests_end[] = { { "one level at least was there", test_some_l
 
 CU_SuiteInfo test_suites[] = {
 	{ "level kernel", setup_kernel, teardown, NULL, NULL, tests },
+	{ "level token", setup_token, teardown, NULL, NULL, tests_token },
 	{ "level keyring", setup_keyring, teardown, NULL, NULL, tests },
 	{ "levels", NULL, NULL, NULL, NULL, tests_end },
 	CU_SUITE_INFO_NULL,
