@@ -160,16 +160,26 @@ machines_start() {
 	start_agent
 }
 
+OWN=0x81000001
+# own_make NAME: a key as a person makes it, with a password; own_put NAME: it lies at the handle, for good; own_away: nothing does.
+own_make() {
+	tpm2_create -C "$ROOT/primary" -G rsa2048 -u "$ROOT/$1.pub" -r "$ROOT/$1.priv" -p secret-word \
+		-a 'sign|decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth' >/dev/null 2>&1 && tpm_tidy || fail "tpm2-tools make no key $1"
+}
+own_put() {
+	tpm2_load -C "$ROOT/primary" -u "$ROOT/$1.pub" -r "$ROOT/$1.priv" -c "$ROOT/$1.ctx" >/dev/null 2>&1 &&
+		tpm2_evictcontrol -C o -c "$ROOT/$1.ctx" $OWN >/dev/null 2>&1 && tpm_tidy || fail "tpm2-tools put no key $1 at $OWN"
+}
+own_away() { tpm2_evictcontrol -C o -c $OWN >/dev/null 2>&1 && tpm_tidy || fail "tpm2-tools do not take the key at $OWN away"; }
+
 # A key that a person put there, with a password; the custodian is restarted to leave the TPM to the tools for a moment.
 test_own_key() {
 	local before
 	stop_all
 	tpm_tidy
-	tpm2_createprimary -C o -g sha256 -G rsa2048 -c "$ROOT/primary" >/dev/null 2>&1 &&
-		tpm2_create -C "$ROOT/primary" -G rsa2048 -u "$ROOT/key.pub" -r "$ROOT/key.priv" -p secret-word \
-			-a 'sign|decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth' >/dev/null 2>&1 && tpm_tidy &&
-		tpm2_load -C "$ROOT/primary" -u "$ROOT/key.pub" -r "$ROOT/key.priv" -c "$ROOT/key.ctx" >/dev/null 2>&1 &&
-		tpm2_evictcontrol -C o -c "$ROOT/key.ctx" 0x81000001 >/dev/null 2>&1 && tpm_tidy || fail "tpm2-tools"
+	tpm2_createprimary -C o -g sha256 -G rsa2048 -c "$ROOT/primary" >/dev/null 2>&1 || fail "tpm2-tools make no primary key"
+	own_make own
+	own_put own
 	CA_PIN=sha256:$(ca_sha256)
 	before=$(wrong_pins)
 	(umask 077 && echo wrong-word >"$ROOT/etc/keyroll/token.pin")
@@ -187,6 +197,36 @@ test_own_key() {
 	D=$ROOT/var/lib/keyroll/delivered/own/current
 	delivered_pair_ok own && key_signs || fail "the key of TokenURI= does not sign"
 	pass "a key that was in the TPM before is used by its URI and password"
+}
+
+# The custodian alone, with the router's TPM as it is now, and a log of this start.
+keyd_start() {
+	tpm_use "$ROUTER_PORT"
+	rm -f "$ROOT/run/keyroll/keyd.sock" "$ROOT/log/keyd.log"
+	supervise keyd "$BIN/keyroll-keyd" --root="$ROOT"
+	until_true 20 test -S "$ROOT/run/keyroll/keyd.sock" || fail "the custodian does not listen"
+}
+keyd_stop() { stop_all; tpm_tidy; }
+said_of_own() { grep -q -- "key own: $1" "$ROOT/log/keyd.log"; }
+
+# At the start each key in the TPM is tried, and what is wrong with one is told before anybody asks for it.
+test_start_tries() {
+	keyd_stop
+	own_away
+	keyd_start
+	until_true 20 said_of_own 'the token does not find the key' || fail "a key that is gone is not told of at the start"
+	keyd_stop
+	own_make another
+	own_put another
+	keyd_start
+	until_true 20 said_of_own 'the signature is wrong, and withheld' || fail "another key in its place is not told of at the start"
+	keyd_stop
+	own_away
+	own_put own
+	keyd_start
+	key_signs || fail "the key is back, and does not sign: $(cat "$ROOT/log/openssl.log")"
+	if said_of_own ''; then fail "something is said of a key that is in order"; fi # its test came before what was asked
+	pass "at the start each key in the TPM is tried, and one that is gone or another's is told of"
 }
 
 # A provider that would hand the key out, and a file, are no device: the trustpoint is told, nothing is made.
@@ -254,6 +294,7 @@ start_story
 test_gone
 test_rollover
 test_own_key
+test_start_tries
 test_no_token
 test_hangs
 echo "$PASSED passed, 0 failed"
