@@ -11,7 +11,8 @@ here=${top_srcdir:-$(dirname "$0")/..}
 for tool in swtpm swtpm_ioctl tpm2_flushcontext tpm2_evictcontrol; do
 	command -v "$tool" >/dev/null || { echo "no $tool here"; exit 77; }
 done
-openssl list -providers -provider tpm2 -provider default >/dev/null 2>&1 || [ -e "$(openssl version -m | cut -d'"' -f2)/tpm2.so" ] || { echo "no provider tpm2 here"; exit 77; }
+openssl list -providers -provider tpm2 -provider default >/dev/null 2>&1 || [ -e "$(openssl version -m | cut -d'"' -f2)/tpm2.so" ] ||
+	{ echo "no provider tpm2 here"; exit 77; }
 OTHER_TPM_PID='' # of the one that was started first, where there are two
 others_stop() { SWTPM_PID=$OTHER_TPM_PID OTHER_TPM_PID=''; swtpm_stop; }
 # shellcheck disable=SC2317 # the trap calls it
@@ -64,7 +65,8 @@ test_no_device() {
 	test_refused "an unknown provider" $'[Keyd]\nProtection=token\n[Token]\nProvider=nonesuch' 'the token of provider nonesuch does not open'
 	tpm_use 1 # nobody listens
 	(umask 022 && echo 1234 >"$ROOT/etc/keyroll/token.pin")
-	test_refused "a PIN for everybody" $'[Keyd]\nProtection=token\n[Token]\nProvider=tpm2\nPINFile=/etc/keyroll/token.pin' 'token.pin may be read by others (mode 0644)'
+	test_refused "a PIN for everybody" $'[Keyd]\nProtection=token\n[Token]\nProvider=tpm2\nPINFile=/etc/keyroll/token.pin' \
+		'token.pin may be read by others (mode 0644)'
 	rm "$ROOT/etc/keyroll/token.pin"
 	test_refused "a TPM that does not answer" $'[Keyd]\nProtection=token\n[Token]\nProvider=tpm2' 'the token of provider tpm2 does not open'
 	pass "a level token that is not to be had stops the start, with the reason"
@@ -81,20 +83,8 @@ trustpoint() { # NAME LINES-OF-[Key]...
 start_story() {
 	swtpm_start "$ROOT/tpm-ca"; tpm_use "$TPM_PORT"
 	OTHER_TPM_PID=$SWTPM_PID CA_PORT=$TPM_PORT
-	init_ca TPMCA "[CA]
-IssuerName=CN=TPMCA,O=Example
-Listen=127.0.0.1:0
-Grant=auto
-GrantRenewals=yes
-KeySize=2048
-Protection=token
-CACertificateLifetime=${CA_LIFE}s
-CertificateLifetime=24s
-CRLLifetime=20s
-AutoRollover=30s
-Clock=assume-valid
-[Token]
-Provider=tpm2"
+	init_ca TPMCA "$(ca_text TPMCA Protection=token "CACertificateLifetime=${CA_LIFE}s" CertificateLifetime=24s CRLLifetime=20s AutoRollover=30s \
+		'[Token]' Provider=tpm2)"
 	grep -q 'protection token, at rest token' "$ROOT/init.out" || fail "the CA's key: $(cat "$ROOT/init.out")"
 	tpm_tidy # init's signer has ended
 	run_ca TPMCA
@@ -117,8 +107,8 @@ Provider=tpm2"
 # The delivered key signs by its URI, in a program that knows nothing of TPMs.
 key_signs() {
 	openssl x509 -in "$D/cert.pem" -noout -pubkey >"$ROOT/pub.pem" &&
-		OPENSSL_MODULES=$BIN/.libs openssl dgst -provider default -provider keyroll -sha256 "$@" -sign "$(cat "$D/key.uri")&socket=$ROOT/run/keyroll/keyd.sock" \
-			-out "$ROOT/sig" "$ROOT/pub.pem" 2>"$ROOT/log/openssl.log" &&
+		OPENSSL_MODULES=$BIN/.libs openssl dgst -provider default -provider keyroll -sha256 "$@" \
+			-sign "$(cat "$D/key.uri")&socket=$ROOT/run/keyroll/keyd.sock" -out "$ROOT/sig" "$ROOT/pub.pem" 2>"$ROOT/log/openssl.log" &&
 		openssl dgst -sha256 -verify "$ROOT/pub.pem" "$@" -signature "$ROOT/sig" "$ROOT/pub.pem" >/dev/null
 }
 
@@ -229,6 +219,8 @@ test_start_tries() {
 	pass "at the start each key in the TPM is tried, and one that is gone or another's is told of"
 }
 
+key_refused() { grep -q "KEY_REFUSED: key $1" "$ROOT/log/keyd.log"; }
+
 # A provider that would hand the key out, and a file, are no device: the trustpoint is told, nothing is made.
 test_no_token() {
 	printf '[Token]\nProvider=default\n' >"$ROOT/etc/keyroll/keyd.conf"
@@ -236,15 +228,18 @@ test_no_token() {
 	trustpoint file Protection=token TokenURI=file:/etc/keyroll/key.pem >"$ROOT/etc/keyroll/trustpoints/file.conf"
 	stop_all
 	machines_start
-	until_true 20 grep -q 'KEY_REFUSED: key soft is not made: provider default gives the private key out' "$ROOT/log/keyd.log" || fail "a software provider is taken for a token"
-	until_true 20 grep -q 'KEY_REFUSED: key file is not made: TokenURI=file:/etc/keyroll/key.pem: the URI of a key in a device is wanted' "$ROOT/log/keyd.log" ||
+	until_true 20 key_refused 'soft is not made: provider default gives the private key out' || fail "a software provider is taken for a token"
+	until_true 20 key_refused 'file is not made: TokenURI=file:/etc/keyroll/key.pem: the URI of a key in a device is wanted' ||
 		fail "a file is taken for a token"
 	[ -z "$(find "$ROOT/var/lib/keyroll/keyd" -name 'soft.*' -o -name 'file.*')" ] || fail "something was kept"
 	pass "a provider that gives keys out, and a file, are no token"
 }
 
 # A TPM that takes requests and never answers. What does not need it goes on, from the start on; it is told of, and used again when it answers.
-hang_is_told() { ctl reload; until_true 4 grep -q 'KEY_LEVEL: .*the token of provider tpm2 has not answered for [0-9]* s.*trustpoint=hung' "$ROOT/log/keyrolld.log"; }
+hang_is_told() {
+	ctl reload
+	until_true 4 grep -q 'KEY_LEVEL: .*the token of provider tpm2 has not answered for [0-9]* s.*trustpoint=hung' "$ROOT/log/keyrolld.log"
+}
 comes_back() { ctl reload; until_true 4 is_enrolled hung; }
 not_running() { ! kill -0 "$1"; }
 test_hangs() {
