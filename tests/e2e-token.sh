@@ -28,6 +28,7 @@ tpm_tidy() { tpm2_flushcontext --transient-object && tpm2_flushcontext --loaded-
 
 # at_level_token PROGRAM: all of it but the other levels, which have a run of their own.
 at_level_token() {
+	make -s -C "$BIN" "tests/$1" >"$ROOT/log/$1.log" 2>&1 || return 1
 	KEYROLL_TOKEN_PROVIDER=tpm2 KEYROLL_BACKENDS=token KEYROLL_TOKEN_TIDY="tpm2_flushcontext -t && tpm2_flushcontext -l" top_builddir=$BIN \
 		"$BIN/tests/$1" >"$ROOT/log/$1.log" 2>&1 || return 1
 	grep -E '^ +(tests|asserts) ' "$ROOT/log/$1.log"
