@@ -94,6 +94,12 @@ enrolled() {
 	grep -q "spki=$spki\$" "$pair/key.uri" || fail "${pair##*/}: found $(<"$pair/key.uri"), wanted spki=$spki, the certificate's"
 	call Status | grep -q '"status": "enrolled"' || fail "status: $(call Status | grep '"status"')"
 }
+# transactions_unique COUNT: that many requests came to the CA, none with another's transactionID
+transactions_unique() {
+	local ids
+	ids=$(sed -En 's/^fakeca: (PKCSReq|RenewalReq) ([^ ]+) -> .*/\2/p' "$work/ca.log")
+	[ "$(wc -l <<<"$ids")" = "$1" ] && [ "$(sort -u <<<"$ids" | wc -l)" = "$1" ] || fail "wanted $1 requests, each with a transactionID of its own, found:" $ids
+}
 # then_good WORDS: the operator reads WORDS, and nothing is delivered; then the CA is good and the trustpoint enrols
 then_good() {
 	await "$log" "$1"
@@ -179,6 +185,7 @@ case_by_hand() { # trust is never on first use: FetchCA shows, Authenticate trus
 	await "$log" 'refused RenewalReq \(badRequest\)'
 	enrolled 2; after=$(serial)
 	[ "$before" != "$after" ] || fail "the renewal delivered the old certificate"
+	transactions_unique 3 # enrolment, renewal, the renewal as PKCSReq
 	call Timers | grep -q '"timer": "RENEW"' || fail "no RENEW timer: $(call Timers)"
 }
 
