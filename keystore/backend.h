@@ -34,7 +34,8 @@ struct backend { /* NULL in the table: see "device" below */
 	/* What the sealed copy holds (PKCS#8 DER; of a device its record) into ring under label, in place of another of that label. Returns the serial.
 	 * -EDQUOT with numbers. */
 	int (*load)(key_serial_t ring, const char *label, const struct buf *copy, key_serial_t *ret, struct err *reterr);
-	/* The bare private operation: k bytes to k bytes. Blocks for 5 to 30 ms; any thread. -ENOKEY: the key is gone. NULL: a device. */
+	/* The bare private operation: k bytes to k bytes, blinded. What it does takes as long whatever the result is, and of a faulty computation nothing comes
+	 * out that would give the key away: -EIO. Blocks for 5 to 30 ms; any thread. -ENOKEY: the key is gone. NULL: a device. */
 	int (*private_op)(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr);
 	/* 0 and the serial; -ENOKEY. */
 	int (*find)(key_serial_t ring, const char *label, key_serial_t *ret);
@@ -75,7 +76,7 @@ bool backend_there(const struct backend_levels *l, enum ks_protection p);
 int backend_choose(const struct backend_levels *l, enum ks_protection wanted, const struct backend **ret, struct err *reterr) CHECKED;
 const struct backend *backend_get(enum ks_protection p); /* NULL: not built */
 
-/* private_op, then the result raised to the public exponent must give the input back: a fault in the computation would give the key away. -EIO. */
+/* private_op, then the result raised to the public exponent must give the input back: -EIO. Of what may be known; a plaintext's time would tell of it. */
 int backend_private(const struct backend *b, const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr) CHECKED;
 /* A signature over the digest, verified before it leaves. -EIO: wrong, and withheld; -EINVAL; -ENOTSUP: not by this device. */
 int backend_sign(const struct backend *b, const struct backend_key *key, const struct backend_digest *d, uint8_t *out, size_t k, struct err *reterr) CHECKED;

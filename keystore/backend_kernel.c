@@ -23,26 +23,34 @@ static int load(key_serial_t ring, const char *label, const struct buf *pkcs8, k
 	return 0;
 }
 
-/* r for blinding: 1 < r < n with an inverse; both r^e and 1/r. */
-static int blind_draw(EVP_PKEY *pub, BN_CTX *ctx, BIGNUM *n, BIGNUM *r_e, BIGNUM *r_inv, struct err *reterr)
+struct mask { /* what hides one number from the time that the kernel takes, and the result from ours */
+	BN_CTX *ctx;
+	BIGNUM *n;
+	BN_MONT_CTX *mont;
+	BN_BLINDING *blinding;
+};
+
+static void mask_clear(struct mask *m)
+{
+	BN_BLINDING_free(m->blinding);
+	BN_MONT_CTX_free(m->mont);
+	BN_free(m->n);
+	BN_CTX_free(m->ctx);
+}
+
+/* Drawn anew for each operation. */
+static int mask_draw(EVP_PKEY *pub, struct mask *ret, struct err *reterr)
 {
 	AUTO(bn) BIGNUM *e = NULL;
-	AUTO(bn) BIGNUM *r = BN_secure_new();
-	BIGNUM *n_get = NULL;
 
-	if (!r || !EVP_PKEY_get_bn_param(pub, OSSL_PKEY_PARAM_RSA_E, &e) || !EVP_PKEY_get_bn_param(pub, OSSL_PKEY_PARAM_RSA_N, &n_get) || !BN_copy(n, n_get)) {
-		BN_free(n_get);
+	ret->ctx = BN_CTX_secure_new();
+	ret->mont = BN_MONT_CTX_new();
+	if (!ret->ctx || !ret->mont || !EVP_PKEY_get_bn_param(pub, OSSL_PKEY_PARAM_RSA_E, &e) || !EVP_PKEY_get_bn_param(pub, OSSL_PKEY_PARAM_RSA_N, &ret->n))
 		return err_from_openssl(reterr, -ENOMEM, "blinding");
-	}
-	BN_free(n_get);
-	BN_set_flags(r, BN_FLG_CONSTTIME);
-	do {
-		if (!BN_priv_rand_range(r, n))
-			return err_from_openssl(reterr, -EIO, "blinding");
-	} while (BN_is_zero(r) || BN_is_one(r));
-	if (!BN_mod_exp_mont_consttime(r_e, r, e, n, ctx, NULL) || !BN_mod_inverse(r_inv, r, n, ctx))
-		return err_from_openssl(reterr, -EIO, "blinding");
-	return 0;
+	BN_set_flags(ret->n, BN_FLG_CONSTTIME);
+	if (BN_MONT_CTX_set(ret->mont, ret->n, ret->ctx))
+		ret->blinding = BN_BLINDING_create_param(NULL, e, ret->n, ret->ctx, BN_mod_exp_mont_consttime, ret->mont);
+	return ret->blinding ? 0 : err_from_openssl(reterr, -EIO, "blinding");
 }
 
 /* EINVAL does not tell: the kernel says it when the serial names another key by now, and of a number, from 6.12 of 1 and n-1 too. So the key is asked. */
@@ -78,37 +86,52 @@ static bool is_another(const struct backend_key *key, size_t k)
 	return raw(key->serial, in, out, k, NULL) == 0 && (backend_public(key->pub, out, back, k, NULL) < 0 || memcmp(back, in, k) != 0);
 }
 
+/* The kernel's answer to what was blinded, checked while it is: the time that the check takes would tell of the plain result (CVE-2022-4304 was such). */
+static int raw_checked(const struct backend_key *key, uint8_t *blinded, size_t k, struct err *reterr)
+{
+	uint8_t result[PAD_K_MAX], back[PAD_K_MAX];
+	int r = raw(key->serial, blinded, result, k, reterr);
+
+	if (r == -EINVAL && is_another(key, k))
+		return err_set(reterr, -ENOKEY, "another key lies in the keyring");
+	if (r == 0 && (backend_public(key->pub, result, back, k, NULL) < 0 || memcmp(back, blinded, k) != 0)) /* it may not even be below the modulus */
+		r = err_set(reterr, -EIO, "the kernel's private operation gave a wrong result, which is withheld");
+	if (r == 0)
+		memcpy(blinded, result, k);
+	OPENSSL_cleanse(result, sizeof(result));
+	return r;
+}
+
+static int masked_op(const struct backend_key *key, const struct mask *m, BIGNUM *x, uint8_t *out, size_t k, struct err *reterr)
+{
+	uint8_t blinded[PAD_K_MAX];
+	int r = 0;
+
+	if (BN_cmp(x, m->n) >= 0 || !BN_BLINDING_convert_ex(x, NULL, m->blinding, m->ctx) || BN_bn2binpad(x, blinded, (int) k) != (int) k)
+		return err_from_openssl(reterr, -EINVAL, "the number is not below the modulus");
+	r = raw_checked(key, blinded, k, reterr);
+	if (r == 0 && (!BN_bin2bn(blinded, (int) k, x) || !BN_BLINDING_invert_ex(x, NULL, m->blinding, m->ctx) || BN_bn2binpad(x, out, (int) k) != (int) k))
+		r = err_from_openssl(reterr, -EIO, "unblinding");
+	OPENSSL_cleanse(blinded, sizeof(blinded));
+	return r;
+}
+
 static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
 {
-	AUTO(bn_ctx) BN_CTX *ctx = BN_CTX_secure_new();
-	AUTO(bn) BIGNUM *n = BN_new();
-	AUTO(bn) BIGNUM *r_e = BN_secure_new();
-	AUTO(bn) BIGNUM *r_inv = BN_secure_new();
 	AUTO(bn) BIGNUM *x = BN_secure_new();
-	uint8_t blinded[PAD_K_MAX];
+	struct mask m = { .ctx = NULL };
 	int r;
 
-	if (!ctx || !n || !r_e || !r_inv || !x || k > sizeof(blinded))
-		return -ENOMEM;
-	if (!BN_bin2bn(in, (int) k, x))
+	if (!x || k > PAD_K_MAX || !BN_bin2bn(in, (int) k, x))
 		return -ENOMEM;
 	if (BN_is_zero(x)) { /* stays zero under any blinding, and from 6.12 the kernel refuses it */
 		memset(out, 0, k);
 		return 0;
 	}
-	r = blind_draw(key->pub, ctx, n, r_e, r_inv, reterr);
-	if (r < 0)
-		return r;
-	if (BN_cmp(x, n) >= 0 || !BN_mod_mul(x, x, r_e, n, ctx) || BN_bn2binpad(x, blinded, (int) k) != (int) k)
-		return err_from_openssl(reterr, -EINVAL, "the number is not below the modulus");
-	r = raw(key->serial, blinded, blinded, k, reterr);
-	if (r == -EINVAL && is_another(key, k))
-		return err_set(reterr, -ENOKEY, "another key lies in the keyring");
-	if (r < 0)
-		return r;
-	if (!BN_bin2bn(blinded, (int) k, x) || !BN_mod_mul(x, x, r_inv, n, ctx) || BN_bn2binpad(x, out, (int) k) != (int) k)
-		r = err_from_openssl(reterr, -EIO, "unblinding");
-	OPENSSL_cleanse(blinded, sizeof(blinded));
+	r = mask_draw(key->pub, &m, reterr);
+	if (r == 0)
+		r = masked_op(key, &m, x, out, k, reterr);
+	mask_clear(&m);
 	return r;
 }
 

@@ -119,7 +119,7 @@ static int decrypt(const struct vault_key *k, const struct backend *b, const str
 	if (r == 0 && b->device && m->padding == CUSTODY_PADDING_OAEP) {
 		r = device_oaep(b, key, m, bytes, plain, &len, reterr);
 	} else if (r == 0) {
-		r = b->device ? b->device->open_pkcs1(key, m->body.data, em, bytes, reterr) : backend_private(b, key, m->body.data, em, bytes, reterr);
+		r = b->device ? b->device->open_pkcs1(key, m->body.data, em, bytes, reterr) : b->private_op(key, m->body.data, em, bytes, reterr);
 		if (r == 0)
 			r = unpad(k, m, em, bytes, plain, &len, reterr);
 	}

@@ -12,6 +12,8 @@
 
 #include "common/auto_ssl.h"
 #include "keystore/backend.h"
+#include "keystore/custody_op.h"
+#include "keystore/custody_server.h"
 #include "keystore/pad.h"
 #include "tests/test_main.h"
 
@@ -30,6 +32,8 @@ static struct {
 	size_t n_asked;	  /* private operations */
 	uint8_t asked[ASKED_MAX][PAD_K_MAX];
 	int invalidated;
+	size_t n_public; /* public operations, ours */
+	uint8_t public_in[ASKED_MAX][PAD_K_MAX];
 } fake;
 
 key_serial_t __wrap_add_key(const char *type, const char *description, const void *payload, size_t len, key_serial_t ring);
@@ -37,6 +41,8 @@ long __wrap_keyctl_pkey_decrypt(key_serial_t id, const char *info, const void *i
 long __wrap_keyctl_pkey_query(key_serial_t id, const char *info, struct keyctl_pkey_query *ret);
 long __wrap_keyctl_read(key_serial_t id, char *out, size_t len);
 long __wrap_keyctl_invalidate(key_serial_t id);
+int __real_EVP_PKEY_encrypt(EVP_PKEY_CTX *ctx, unsigned char *out, size_t *len, const unsigned char *in, size_t in_len);
+int __wrap_EVP_PKEY_encrypt(EVP_PKEY_CTX *ctx, unsigned char *out, size_t *len, const unsigned char *in, size_t in_len);
 
 static long refuse(int errnum)
 {
@@ -111,6 +117,14 @@ long __wrap_keyctl_invalidate(key_serial_t id)
 	CU_ASSERT_EQUAL(id, SERIAL);
 	fake.invalidated++;
 	return 0;
+}
+
+int __wrap_EVP_PKEY_encrypt(EVP_PKEY_CTX *ctx, unsigned char *out, size_t *len, const unsigned char *in, size_t in_len)
+{
+	if (fake.n_public < ASKED_MAX && in_len <= PAD_K_MAX)
+		memcpy(fake.public_in[fake.n_public], in, in_len);
+	fake.n_public++;
+	return __real_EVP_PKEY_encrypt(ctx, out, len, in, in_len);
 }
 
 /* ---- keys, and room that ends before a page that kills */
@@ -245,8 +259,9 @@ static void test_not_asked(void)
 
 static void test_failures(void)
 {
-	static const struct { const char *why; int op, query; bool one_less; int want; } rows[] = {
+	static const struct { const char *why; int op, query; bool one_less, wrong; int want; } rows[] = {
 		{ .why = "a result one byte short", .one_less = true, .want = -EIO },
+		{ .why = "a wrong result", .wrong = true, .want = -EIO },
 		{ .why = "the operation is forbidden, the key is there", .op = EPERM, .want = -EPERM },
 		{ .why = "the number is refused", .op = EINVAL, .want = -EINVAL },
 		{ .why = "the key is gone", .op = EINVAL, .query = ENOKEY, .want = -ENOKEY },
@@ -262,11 +277,39 @@ static void test_failures(void)
 		fake.op_errno = rows[i].op;
 		fake.query_errno = rows[i].query;
 		fake.one_less = rows[i].one_less;
+		fake.wrong = rows[i].wrong;
 		r = operate(keys[0], in, out);
 		if (r != rows[i].want)
 			printf("\n    %s: %d\n", rows[i].why, r);
 		CU_ASSERT_EQUAL(r, rows[i].want);
 	}
+}
+
+/* ---- a decryption: the public operation's time depends on its number, so that it must not be the plaintext */
+
+static void test_plain_hidden(void)
+{
+	AUTO(custody_msg) struct custody_msg m = { .op = CUSTODY_OP_DECRYPT, .padding = CUSTODY_PADDING_PKCS1, .body = BUF_EMPTY };
+	AUTO(buf) struct buf plain = BUF_EMPTY;
+	const struct vault_key k = { .label = "router" };
+	const struct backend_key at = { .serial = SERIAL, .bits = 2048, .pub = keys[0] };
+	uint8_t em[256], cipher[256];
+
+	fake_begin(keys[0]);
+	memset(em, 7, sizeof(em));
+	em[0] = 0;
+	em[1] = 2;
+	em[200] = 0;
+	CU_ASSERT_EQUAL(backend_public(keys[0], em, cipher, sizeof(cipher), NULL), 0);
+	CU_ASSERT_EQUAL(memcmp(fake.public_in[0], em, sizeof(em)), 0); /* this one is seen */
+	fake.n_public = 0;
+	CU_ASSERT_EQUAL(buf_set(&m.body, cipher, sizeof(cipher)), 0);
+	CU_ASSERT_EQUAL(custody_op_run(&k, &backend_kernel, &at, &m, &plain, NULL), 0);
+	CU_ASSERT_TRUE(plain.len == 55 && memcmp(plain.data, em + 201, 55) == 0);
+	CU_ASSERT_EQUAL(fake.n_public, 1); /* the check of the kernel's result */
+	CU_ASSERT_NOT_EQUAL(memcmp(fake.public_in[0], em, sizeof(em)), 0);
+	fake.wrong = true;
+	CU_ASSERT_EQUAL(custody_op_run(&k, &backend_kernel, &at, &m, &plain, NULL), -EIO);
 }
 
 /* ---- the probe */
@@ -307,6 +350,7 @@ static CU_TestInfo tests[] = {
 	{ "each operation is blinded anew, and the result is right", test_blinded },
 	{ "zero, and what is not below the modulus, are not asked", test_not_asked },
 	{ "a key that is gone is told from what else fails", test_failures },
+	{ "no public operation on a plaintext, and no plaintext of a wrong result", test_plain_hidden },
 	{ "the probe says what is missing or wrong", test_probe },
 	CU_TEST_INFO_NULL,
 };
