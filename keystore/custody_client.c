@@ -1,4 +1,5 @@
-/* Connections to the custodian: one request at a time for each. */
+/* Connections to the custodian: one request at a time for each. Its socket is open to all users of the machine, so that a connection that does nothing has
+ * no right to its room: at a limit the newcomer takes it. Clients connect anew when they find theirs closed (custody_ask). */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -7,6 +8,7 @@
 #include "keystore/custody_server_internal.h"
 
 enum { CLIENTS_MAX = 512, CLIENTS_PER_UID = 128 };
+#define CROWD_SAID_USEC (60 * UINT64_C(1000000)) /* a stranger must not fill the journal */
 
 void client_free(struct client *c)
 {
@@ -80,6 +82,7 @@ static int on_request(sd_event_source *source, int fd, uint32_t revents, void *u
 	(void) revents;
 	if (r == -EAGAIN)
 		return 0;
+	c->last = ++c->server->requests;
 	if (r < 0) {
 		if (r != -ECONNRESET)
 			log_event(LOG_EV_KEY_REFUSED, NULL, "user %u: %s", (unsigned) c->peer.uid, e.text);
@@ -96,20 +99,84 @@ static int on_request(sd_event_source *source, int fd, uint32_t revents, void *u
 	return 0;
 }
 
+static size_t clients_of(const struct server *s, uid_t uid, bool idle_only)
+{
+	size_t n = 0;
+
+	for (const struct client *c = s->clients; c; c = c->next)
+		n += c->peer.uid == uid && !(idle_only && c->busy);
+	return n;
+}
+
+/* The user with the most connections that wait for nothing. -ENOENT: nobody has one. */
+static int crowd_find(const struct server *s, uid_t *ret)
+{
+	size_t most = 0;
+
+	for (const struct client *c = s->clients; c; c = c->next) {
+		size_t n = clients_of(s, c->peer.uid, true);
+
+		if (n > most) {
+			most = n;
+			*ret = c->peer.uid;
+		}
+	}
+	return most > 0 ? 0 : -ENOENT;
+}
+
+static struct client *oldest_idle(const struct server *s, uid_t uid)
+{
+	struct client *oldest = NULL;
+
+	for (struct client *c = s->clients; c; c = c->next)
+		if (c->peer.uid == uid && !c->busy && (!oldest || c->last < oldest->last))
+			oldest = c;
+	return oldest;
+}
+
+static void crowd_say(struct server *s, uid_t uid, const char *what)
+{
+	uint64_t now;
+
+	if (sd_event_now(s->event, CLOCK_MONOTONIC, &now) < 0 || (s->crowd_said && now < s->crowd_said + CROWD_SAID_USEC))
+		return;
+	s->crowd_said = now;
+	log_line(LOG_WARNING, "user %u has %zu connections, at most %d, and all users %zu, at most %d: %s", (unsigned) uid, clients_of(s, uid, false), CLIENTS_PER_UID,
+		 s->n_clients, CLIENTS_MAX, what);
+}
+
+/* Root is not kept out by what others do. -EMFILE: all connections wait for an answer. */
+static int room_make(struct server *s, uid_t uid)
+{
+	bool own = clients_of(s, uid, false) >= CLIENTS_PER_UID;
+	struct client *victim = NULL;
+	uid_t whose = uid;
+
+	if (!own && s->n_clients < CLIENTS_MAX)
+		return 0;
+	if (own || crowd_find(s, &whose) == 0)
+		victim = oldest_idle(s, whose);
+	if (victim) {
+		crowd_say(s, whose, "the one that was idle for longest is closed");
+		client_free(victim);
+	} else if (uid != 0) {
+		crowd_say(s, uid, "all are at work, and one more is refused");
+		return -EMFILE;
+	}
+	return 0;
+}
+
 static int client_new(struct server *s, int fd)
 {
 	struct client *c;
-	size_t same = 0;
 	int r;
 
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	r = peer_get(fd, &c->peer, NULL);
-	for (const struct client *o = s->clients; o; o = o->next)
-		same += o->peer.uid == c->peer.uid;
-	if (r == 0 && (s->n_clients >= CLIENTS_MAX || (same >= CLIENTS_PER_UID && c->peer.uid != 0)))
-		r = -EMFILE;
+	if (r == 0)
+		r = room_make(s, c->peer.uid);
 	if (r == 0)
 		r = sd_event_add_io(s->event, &c->source, fd, EPOLLIN, on_request, c);
 	if (r < 0) {
@@ -118,6 +185,7 @@ static int client_new(struct server *s, int fd)
 	}
 	c->server = s;
 	c->fd = fd;
+	c->last = ++s->requests;
 	c->next = s->clients;
 	s->clients = c;
 	s->n_clients++;
@@ -136,7 +204,8 @@ int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userd
 		return 0; /* gone again, or no descriptors left: it waits in the backlog */
 	r = client_new(s, conn);
 	if (r < 0) {
-		log_line(LOG_WARNING, "a connection is refused: %s", strerror(-r));
+		if (r != -EMFILE) /* which was said */
+			log_line(LOG_WARNING, "a connection is refused: %s", strerror(-r));
 		(void) close(conn);
 	}
 	return 0;

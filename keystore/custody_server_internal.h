@@ -22,6 +22,7 @@ struct client {
 	bool busy; /* a job or a generation answers later */
 	const struct jobs *waits_in; /* the queue of that job; NULL: of no private operation */
 	bool gone; /* its connection has ended while busy */
+	uint64_t last; /* the server's count when it came or asked last */
 };
 
 struct server {
@@ -35,6 +36,8 @@ struct server {
 	struct client *clients;
 	struct making *makings;
 	size_t n_clients, n_makings;
+	uint64_t requests;   /* and connections, counted */
+	uint64_t crowd_said; /* when, CLOCK_MONOTONIC in microseconds; 0: never */
 };
 
 /* ---- custody_client.c */
