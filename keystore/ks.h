@@ -54,7 +54,7 @@ int ks_level(struct ks *ks, enum ks_protection protection, struct err *reterr) C
 /* How often a custodian failed this thread for reasons of its own: gone, no answer in time, the key not there, out of memory; not for what it was handed
  * (-EINVAL). OpenSSL's decryption does not tell such a failure from a wrong ciphertext: whoever opens hostile input compares the count before and after. */
 unsigned ks_failures(void);
-void ks_close(struct ks *ks); /* handles stay usable: each has its own connection */
+void ks_close(struct ks *ks); /* handles stay usable: they have connections of their own */
 
 const char *ks_slot_name(enum ks_slot slot);		 /* active shadow previous */
 const char *ks_protection_name(enum ks_protection p);	 /* auto kernel token keyring */

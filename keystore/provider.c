@@ -85,10 +85,55 @@ static int get_params(void *provctx, OSSL_PARAM params[])
 	return !p || OSSL_PARAM_set_int(p, 1);
 }
 
+/* The pool to a socket, made when it is first asked for and kept: a server with hundreds of keys holds as few connections as one that has one. */
+struct provider_pool {
+	struct provider_pool *next;
+	struct custody_pool *pool;
+	char socket[];
+};
+
+static int pool_get(struct provider *p, const char *socket, struct custody_pool **ret, struct err *reterr)
+{
+	struct provider_pool *found;
+	int r = 0;
+
+	(void) pthread_mutex_lock(&p->lock); /* cannot fail: initialised, not recursive */
+	for (found = p->pools; found && strcmp(found->socket, socket) != 0; found = found->next)
+		;
+	if (!found) {
+		found = calloc(1, sizeof(*found) + strlen(socket) + 1);
+		r = found ? custody_pool_new(socket, &found->pool, reterr) : -ENOMEM;
+		if (r == 0) {
+			strcpy(found->socket, socket);
+			found->next = p->pools;
+			p->pools = found;
+		} else {
+			free(found);
+		}
+	}
+	if (r == 0)
+		*ret = found->pool;
+	(void) pthread_mutex_unlock(&p->lock); /* as above */
+	return r;
+}
+
+static void pools_free(struct provider_pool *first)
+{
+	while (first) {
+		struct provider_pool *next = first->next;
+
+		custody_pool_free(first->pool);
+		free(first);
+		first = next;
+	}
+}
+
 static void teardown(void *provctx)
 {
 	struct provider *p = provctx;
 
+	pools_free(p->pools);
+	(void) pthread_mutex_destroy(&p->lock); /* no thread uses it any more */
 	OSSL_LIB_CTX_free(p->libctx);
 	free(p->socket);
 	free(p);
@@ -121,6 +166,10 @@ int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const
 
 	if (!p)
 		return 0;
+	if (pthread_mutex_init(&p->lock, NULL) != 0) {
+		free(p);
+		return 0;
+	}
 	p->handle = handle;
 	p->socket = path ? strdup(path) : NULL;
 	p->libctx = OSSL_LIB_CTX_new_from_dispatch(handle, in);
@@ -170,7 +219,7 @@ int provider_key_new(struct provider *p, const char *socket, const char *label, 
 	strcpy(m.spki, spki);
 	m.op = CUSTODY_OP_LOAD;
 	m.slot = (uint8_t) slot;
-	r = custody_pool_new(socket, &k->pool, reterr);
+	r = pool_get(p, socket, &k->pool, reterr);
 	if (r == 0)
 		r = custody_ask(k->pool, &m, &reply, reterr);
 	if (r == 0)
@@ -199,8 +248,6 @@ void provider_key_free(struct provider_key *k)
 	if (!k || atomic_fetch_sub(&k->refs, 1) > 1)
 		return;
 	EVP_PKEY_free(k->pub);
-	if (k->pool)
-		custody_pool_free(k->pool);
 	free(k);
 }
 

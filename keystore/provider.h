@@ -5,6 +5,7 @@
 
 #include <openssl/core.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "keystore/custody_conn.h"
@@ -15,12 +16,14 @@ struct provider { /* one for each load of the provider */
 	/* of its own (but it reads the caller's BIOs), with the default provider alone: public operations and digests cannot come back to us */
 	OSSL_LIB_CTX *libctx;
 	char *socket;	      /* where no URI says another */
+	pthread_mutex_t lock; /* of pools */
+	struct provider_pool *pools; /* one for each socket */
 };
 
 struct provider_key { /* shared by EVP_PKEYs and contexts; the private half is with the custodian */
 	atomic_uint refs;
 	struct provider *provider;
-	struct custody_pool *pool;
+	struct custody_pool *pool; /* the provider's */
 	char label[LIMIT_LABEL_BYTES + 1];
 	char spki[CUSTODY_SPKI_BYTES + 1];
 	int bits;

@@ -1,4 +1,5 @@
 /* OpenSSL programs use a key that they never see: requests, certificates, CMS, TLS, with keyroll-keyd running beside. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/cms.h>
@@ -458,6 +459,37 @@ static void test_threads(void)
 	}
 }
 
+enum { HANDLES = 200, CONNECTIONS = 8 };
+
+static int descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		(void) closedir(d);
+	return n;
+}
+
+/* A server of many names has a handle for each. */
+static void test_many(void)
+{
+	EVP_PKEY *handles[HANDLES] = { NULL };
+	int before = descriptors();
+
+	CU_ASSERT_TRUE(before > 0);
+	for (int i = 0; i < HANDLES; i++)
+		CU_ASSERT_EQUAL(ks_load(ks, "tls", KS_SLOT_ACTIVE, NULL, &handles[i], NULL, NULL), 0);
+	for (int i = 0; i < HANDLES; i++) {
+		CU_ASSERT_TRUE(handles[i] && keyd_key_works(handles[i]));
+		CU_ASSERT_TRUE(descriptors() <= before + CONNECTIONS);
+	}
+	for (int i = 0; i < HANDLES; i++)
+		EVP_PKEY_free(handles[i]);
+}
+
 static void test_restart(void)
 {
 	keyd_signal(&keyd, SIGKILL);
@@ -542,6 +574,7 @@ static CU_TestInfo tests[] = {
 	{ "a key file that holds only the URI loads the key", test_pem },
 	{ "a forked child asks by itself", test_fork },
 	{ "threads share a handle", test_threads },
+	{ "200 handles share a few connections", test_many },
 	{ "a handle outlives the custodian", test_restart },
 #ifndef __SANITIZE_ADDRESS__
 	{ "the openssl command uses the key", test_openssl_command },
