@@ -12,6 +12,7 @@
 #include "common/fs.h"
 #include "common/log.h"
 #include "keystore/custody_server.h"
+#include "keystore/secrecy.h"
 
 struct options {
 	const char *name, *root;
@@ -152,7 +153,9 @@ int main(int argc, char **argv)
 	if (r > 0)
 		return r - 1;
 	log_open("keyroll-signer", o.verbose ? LOG_DEBUG : LOG_INFO);
-	r = fs_set_root(o.root, &why);
+	r = secrecy_heap(&why);
+	if (r == 0)
+		r = fs_set_root(o.root, &why);
 	if (r == 0)
 		r = serve(&o, &why);
 	if (r < 0) {

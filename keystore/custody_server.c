@@ -4,9 +4,6 @@
 #include <openssl/crypto.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,6 +14,7 @@
 #include "keystore/custody_server.h"
 #include "keystore/custody_server_internal.h"
 #include "keystore/level.h"
+#include "keystore/secrecy.h"
 #include "keystore/token.h"
 
 int jobs_of(const struct server *s, const struct backend *b, struct jobs **ret, struct err *reterr)
@@ -108,16 +106,10 @@ static void say(int level, const struct err *e, const char *label)
 	log_line(level, "key %s: %s", label, e->text);
 }
 
-/* No core and no ptrace by others; nothing on swap where that is not limited (under a limit, later allocations would fail instead). */
 static void close_up(void)
 {
-#ifndef __SANITIZE_ADDRESS__ /* whose leak checker looks in by ptrace */
-	struct rlimit none = { 0, 0 }, lock;
-
-	(void) prctl(PR_SET_DUMPABLE, 0); /* best effort all three */
-	(void) setrlimit(RLIMIT_CORE, &none);
-	if (getrlimit(RLIMIT_MEMLOCK, &lock) == 0 && lock.rlim_cur == RLIM_INFINITY)
-		(void) mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+	secrecy_process();
+#ifndef __SANITIZE_ADDRESS__ /* which watches malloc's memory alone */
 	(void) CRYPTO_secure_malloc_init(256 * 1024, 16); /* RSA's private numbers are secure-heap ones */
 #endif
 }

@@ -10,6 +10,7 @@
 #include "common/fs.h"
 #include "common/log.h"
 #include "keystore/custody_server.h"
+#include "keystore/secrecy.h"
 
 enum seal_word { SEAL_AUTO, SEAL_NONE, SEAL_N_ };
 static const char *const seal_words[] = { "auto", "none", NULL };
@@ -119,7 +120,9 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	log_open("keyroll-keyd", args.verbose ? LOG_DEBUG : LOG_INFO);
-	r = fs_set_root(args.root, &e);
+	r = secrecy_heap(&e);
+	if (r == 0)
+		r = fs_set_root(args.root, &e);
 	if (r == 0)
 		r = keyd_conf_load(&conf, &e);
 	if (r < 0) {

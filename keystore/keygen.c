@@ -8,14 +8,13 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/auto_ssl.h"
 #include "keystore/keygen.h"
+#include "keystore/secrecy.h"
 
 struct reply_head {
 	int32_t status;
@@ -33,12 +32,8 @@ void keygen_result_clear(struct keygen_result *r)
 /* Nobody may look into this process, and nothing of it may reach a disk. */
 static void child_close_up(void)
 {
-	struct rlimit none = { 0, 0 };
-
-	(void) prctl(PR_SET_PDEATHSIG, SIGKILL); /* best effort, like all of these: they narrow a window of milliseconds */
-	(void) prctl(PR_SET_DUMPABLE, 0);
-	(void) setrlimit(RLIMIT_CORE, &none);
-	(void) mlockall(MCL_CURRENT); /* the secure heap among it: RSA's private numbers lie there. Locks are not inherited over fork */
+	(void) prctl(PR_SET_PDEATHSIG, SIGKILL); /* best effort: it narrows a window of milliseconds */
+	secrecy_process();
 }
 
 static int key_make(const struct keygen_order *o, struct keygen_result *ret, struct err *reterr)

@@ -123,6 +123,10 @@ systemctl restart keyroll-keyd.service keyroll-signer@TESTCA.service || fail "re
 until_true 60 key_works Test-CA || fail "the key does not sign after the custodian's restart"
 no_primes
 ok "nor after their restart"
+for unit in keyroll-keyd keyroll-signer@TESTCA; do
+	locked "$unit" || fail "the memory of $unit may go to swap"
+done
+ok "their memory is locked"
 
 trustpoint Soft soft keyring
 scan soft "$(main_pid keyroll-keyd.service)"

@@ -79,6 +79,12 @@ scan() {
 	esac
 }
 
+# locked UNIT: nothing of its memory goes to swap. Prints how many KiB of how many.
+locked() {
+	awk '/^Vm(Size|Lck):/ { kb[$1] = $2 } END { print kb["VmLck:"] " of " kb["VmSize:"]; exit !(kb["VmLck:"] * 10 > kb["VmSize:"] * 9) }' \
+		"/proc/$(main_pid "$1.service")/status"
+}
+
 core_of() { # PID FILE: everything that is mapped, whatever the process asked to leave out
 	gdb -p "$1" -batch -ex 'set use-coredump-filter off' -ex 'set dump-excluded-mappings on' -ex "generate-core-file $2" >"$work/gdb.out" 2>&1
 	[ -s "$2" ] || { cat "$work/gdb.out"; fail "no core of $1"; }

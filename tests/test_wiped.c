@@ -1,0 +1,76 @@
+/* Level keyring: after an operation nothing of the private key is left in the custodian's memory, which is searched for it; kept parsed, it is found. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/auto_ssl.h"
+#include "tests/keyd_fixture.h"
+#include "tests/test_main.h"
+
+enum { SIGNATURES = 40 };
+
+static struct keyd keyd;
+
+static bool make_and_sign(int bits, const char *label)
+{
+	struct ks_spec spec = { .label = label, .slot = KS_SLOT_ACTIVE, .bits = bits };
+	AUTO(ks) struct ks *ks = NULL;
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	char spki[KS_SPKI_HEX];
+	bool ok;
+
+	ok = ks_open(keyd.socket, &ks, NULL) == 0 && keyd_make(ks, &spec, spki, NULL) == 0 && ks_load(ks, label, KS_SLOT_ACTIVE, NULL, &key, NULL, NULL) == 0;
+	for (int i = 0; ok && i < SIGNATURES; i++)
+		ok = keyd_key_works(key);
+	return ok;
+}
+
+/* memscan's exit status: 0 nothing found, 1 found, 2 it could not look. */
+static int scan(void)
+{
+	const char *build = getenv("top_builddir");
+	AUTO(mem) char *command = NULL;
+	int status;
+
+	(void) fflush(stdout); /* so that the lines keep their order */
+	if (asprintf(&command, "%s/tests/memscan %s/var/lib/keyroll/keyd %s/var/lib/keyroll/keyd/*.p8 -- %d", build ? build : ".", keyd.root, keyd.root,
+		     (int) keyd.pid) < 0)
+		return -1;
+	status = system(command); /* NOLINT(cert-env33-c): our own paths */
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void try(const char *keep, int want)
+{
+	static const char *const labels[] = { "small", "large", NULL };
+	AUTO(mem) char *conf = NULL;
+
+	CU_ASSERT_FATAL(asprintf(&conf, "[Keyd]\nProtection=keyring\nWorkers=2\nKeepParsed=%s\n", keep) > 0);
+	CU_ASSERT_TRUE(keyd_setup(&keyd, conf));
+	CU_ASSERT_TRUE(make_and_sign(2048, "small"));
+	CU_ASSERT_TRUE(make_and_sign(4096, "large"));
+	CU_ASSERT_EQUAL(scan(), want);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+}
+
+static void test_wiped(void)
+{
+	NEED(geteuid() == 0, "not root");
+	try("no", 0);
+}
+
+static void test_kept(void)
+{
+	NEED(geteuid() == 0, "not root");
+	try("yes", 1);
+}
+
+static CU_TestInfo tests[] = {
+	{ "a key that is decoded for each operation leaves nothing behind", test_wiped },
+	{ "one that is kept parsed is found by the same search", test_kept },
+	CU_TEST_INFO_NULL,
+};
+
+CU_SuiteInfo test_suites[] = { { "the custodian's memory", NULL, NULL, NULL, NULL, tests }, CU_SUITE_INFO_NULL };
