@@ -104,7 +104,8 @@ commands_sign() { # KEY
 commands_decrypt() { # KEY
 	local opt
 	head -c 50 "$W/text" >"$W/short"
-	for opt in rsa_padding_mode:pkcs1 rsa_padding_mode:oaep "rsa_padding_mode:oaep rsa_oaep_md:sha256" "rsa_padding_mode:oaep rsa_oaep_md:sha256 rsa_mgf1_md:sha1"; do
+	for opt in rsa_padding_mode:pkcs1 rsa_padding_mode:oaep "rsa_padding_mode:oaep rsa_oaep_md:sha256" \
+		"rsa_padding_mode:oaep rsa_oaep_md:sha256 rsa_mgf1_md:sha1"; do
 		# shellcheck disable=SC2046,SC2086  # a list of options
 		quiet openssl pkeyutl -encrypt -pubin -inkey "$W/pub.pem" -in "$W/short" -out "$W/c" $(printf -- '-pkeyopt %s ' $opt)
 		# shellcheck disable=SC2046,SC2086  # likewise
@@ -211,7 +212,8 @@ start_servers() {
 		"$cache/tree/usr/sbin/haproxy" -W -db -f "$W/haproxy.cfg"
 	supervise nginx env "$(unit_says Environment ".It Nm nginx" 1)" "$cache/tree/usr/sbin/nginx" -e "$W/nginx.log" -c "$W/nginx.conf"
 	supervise stunnel env OPENSSL_CONF=/etc/keyroll/openssl.cnf stunnel4 "$W/stunnel.conf"
-	supervise s_server openssl s_server -accept "127.0.0.1:$SSERVER_PORT" -cert "$D/cert.pem" -key "$(cat "$D/key.uri")" -CAfile "$D/ca.pem" -Verify 1 -verify_return_error -quiet -cipher ALL
+	supervise s_server openssl s_server -accept "127.0.0.1:$SSERVER_PORT" -cert "$D/cert.pem" -key "$(cat "$D/key.uri")" -CAfile "$D/ca.pem" \
+		-Verify 1 -verify_return_error -quiet -cipher ALL
 	until_true 15 handshake "$NGINX_PORT" || { cat "$W/nginx.log" "$W/seen"; fail "nginx does not serve"; }
 	until_true 15 chroot_shuts || { cat "$W/seen"; fail "HAProxy in its chroot, without the socket, does otherwise than the page says"; }
 	jail_open "$(unit_says BindPaths ".It Nm HAProxy" 3)"
@@ -297,7 +299,8 @@ for who in "${!PORT[@]}"; do
 	grep -q 'SSL routines:.*alert internal error' "$W/seen.$who" || { cat "$W/seen.$who"; fail "$who: no alert, but another end"; }
 done
 [ "$(processes)" = "$living" ] || fail "of nginx and HAProxy other processes live than before: $(processes), were $living"
-grep -E 'exited on signal|exited with code|supervisor: ' "$W/nginx.log" "$ROOT/log/nginx.log" "$ROOT/log/haproxy.log" && fail "a process of nginx or HAProxy has died"
+grep -E 'exited on signal|exited with code|supervisor: ' "$W/nginx.log" "$ROOT/log/nginx.log" "$ROOT/log/haproxy.log" &&
+	fail "a process of nginx or HAProxy has died"
 grep -qi 'keyroll\|SSL_do_handshake() failed' "$W/nginx.log" || fail "nginx's log says nothing: $(tail -n 5 "$W/nginx.log")"
 pass "when its grace has ended the old key fails cleanly: an alert of each, the same processes, and a line in the log"
 kill -HUP "$nginx_pid"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The installed units under a real systemd: a bookworm root (made once, kept in the build folder), `make install` into a copy, and tests/nspawn-inside.sh
-# as a service of a container that has its own systemd, journal, users and network. Needs root. Status: the script's; 77 where containers cannot run.
+# as a service of a container that has its own systemd, journal, users and network. Needs root. Status: the script's; 77 without root or the tools.
 set -eu
 export LC_ALL=C
 src=$(realpath "${top_srcdir:-.}")
