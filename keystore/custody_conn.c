@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "keystore/custody_conn.h"
 #include "keystore/ks.h"
@@ -20,24 +21,71 @@ struct custody_pool {
 	char path[sizeof(((struct sockaddr_un *) NULL)->sun_path)];
 };
 
-int custody_connect(const char *path, int *ret_fd, struct err *reterr)
+static int64_t now_us(void)
 {
-	struct timeval limit = { .tv_sec = CUSTODY_TIMEOUT_MS / 1000, .tv_usec = CUSTODY_TIMEOUT_MS % 1000 * 1000 };
+	struct timespec now;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &now); /* that clock is always there */
+	return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static int64_t end_us_from_now(void)
+{
+	return now_us() + (int64_t) CUSTODY_TIMEOUT_MS * 1000;
+}
+
+/* Gives the next call on the socket what is left until the operation's end, or says -ETIMEDOUT. Comes before each try: with such a limit a signal's
+ * handler ends a call even under SA_RESTART, see signal(7). */
+static int limit(int fd, int which, int64_t end_us)
+{
+	int64_t rest_us = end_us - now_us();
+	struct timeval rest = { .tv_sec = rest_us / 1000000, .tv_usec = rest_us % 1000000 };
+
+	if (rest_us <= 0)
+		return -ETIMEDOUT; /* a limit of 0 is none */
+	(void) setsockopt(fd, SOL_SOCKET, which, &rest, sizeof(rest)); /* fails on what is no socket: so does the call */
+	return 0;
+}
+
+static bool again(int r) /* the kernel's time may be up before ours: limit() decides */
+{
+	return r == -EINTR || r == -EAGAIN;
+}
+
+static int connect_until(int fd, int64_t end_us, const struct sockaddr_un *sa)
+{
+	int r;
+
+	do {
+		r = limit(fd, SO_SNDTIMEO, end_us);
+		if (r == 0 && connect(fd, (const struct sockaddr *) sa, sizeof(*sa)) < 0)
+			r = -errno;
+	} while (again(r));
+	return r;
+}
+
+static int open_until(const char *path, int64_t end_us, int *ret_fd, struct err *reterr)
+{
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	AUTO(fd) int fd = -1;
+	int r;
 
 	if (strlen(path) >= sizeof(sa.sun_path))
 		return err_set(reterr, -ENAMETOOLONG, "custodian's socket %s: longer than %zu bytes", path, sizeof(sa.sun_path) - 1);
 	strcpy(sa.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 || connect(fd, (struct sockaddr *) &sa, sizeof(sa)) < 0) {
-		int r = errno == EAGAIN ? -ETIMEDOUT : -errno;
-
+	r = fd < 0 ? -errno : limit(fd, SO_RCVTIMEO, end_us); /* for callers that receive by themselves */
+	if (r == 0)
+		r = connect_until(fd, end_us, &sa);
+	if (r < 0)
 		return err_set(reterr, r, "custodian's socket %s: %s", path, strerror(-r));
-	}
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+int custody_connect(const char *path, int *ret_fd, struct err *reterr)
+{
+	return open_until(path, end_us_from_now(), ret_fd, reterr);
 }
 
 int custody_pool_new(const char *path, struct custody_pool **ret, struct err *reterr)
@@ -111,31 +159,56 @@ int custody_reply_check(const struct custody_msg *request, const struct custody_
 	return 0;
 }
 
-static int exchange(int fd, const struct custody_msg *request, struct custody_msg *reply, struct err *reterr)
+static int send_until(int fd, int64_t end_us, const struct custody_msg *request, struct err *reterr)
 {
-	int r = custody_msg_send(fd, request, reterr);
+	int r;
+
+	do {
+		r = limit(fd, SO_SNDTIMEO, end_us);
+		if (r == 0)
+			r = custody_msg_send(fd, request, reterr);
+	} while (again(r));
+	return r;
+}
+
+static int recv_until(int fd, int64_t end_us, struct custody_msg *reply, struct err *reterr)
+{
+	int r;
+
+	do {
+		r = limit(fd, SO_RCVTIMEO, end_us);
+		if (r == 0)
+			r = custody_msg_recv(fd, reply, reterr);
+	} while (again(r));
+	return r;
+}
+
+static int exchange(int fd, int64_t end_us, const struct custody_msg *request, struct custody_msg *reply, struct err *reterr)
+{
+	int r = send_until(fd, end_us, request, reterr);
 
 	if (r == 0)
-		r = custody_msg_recv(fd, reply, reterr);
-	if (r == -EAGAIN)
-		r = err_set(reterr, -ETIMEDOUT, "the custodian did not answer within %d ms", CUSTODY_TIMEOUT_MS);
+		r = recv_until(fd, end_us, reply, reterr);
+	if (r == -ETIMEDOUT)
+		r = err_set(reterr, r, "the custodian did not answer within %d ms", CUSTODY_TIMEOUT_MS);
 	return r;
 }
 
 static int ask(struct custody_pool *p, struct custody_msg *request, struct custody_msg *ret_reply, struct err *reterr)
 {
+	int64_t end_us = end_us_from_now(); /* connecting, and once more to a restarted custodian, is part of it */
 	AUTO(fd) int fd = idle_take(p, &request->id);
 	bool reused = fd >= 0;
-	int r = reused ? 0 : custody_connect(p->path, &fd, reterr);
+	int r = reused ? 0 : open_until(p->path, end_us, &fd, reterr);
 
 	if (r < 0)
 		return r;
-	r = exchange(fd, request, ret_reply, reterr);
+	r = exchange(fd, end_us, request, ret_reply, reterr);
 	if (r == -ECONNRESET && reused) {
 		(void) close(TAKE_FD(fd)); /* dead: the custodian was restarted since */
-		r = custody_connect(p->path, &fd, reterr);
+		r = open_until(p->path, end_us, &fd, reterr);
 		if (r == 0)
-			r = exchange(fd, request, ret_reply, reterr);
+			r = exchange(fd, end_us, request, ret_reply, reterr);
 	}
 	if (r < 0)
 		return r; /* and the connection closes: a late reply must not meet the next request */

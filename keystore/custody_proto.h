@@ -73,7 +73,7 @@ int custody_msg_build(const struct custody_msg *m, struct buf *ret, int *ret_fd,
 /* Reads the body from the peer's memfd, after checking its seals and length. fd stays the caller's. -EPROTO. */
 int custody_msg_body_fd(struct custody_msg *m, int fd, size_t len, struct err *reterr) CHECKED;
 
-/* One record each way. -EAGAIN as recv(2) and send(2); -ECONNRESET when the peer has gone; -EBADMSG. */
+/* One record each way. -EAGAIN and -EINTR as recv(2) and send(2); -ECONNRESET when the peer has gone; -EBADMSG. */
 int custody_msg_send(int fd, const struct custody_msg *m, struct err *reterr) CHECKED;
 int custody_msg_recv(int fd, struct custody_msg *ret, struct err *reterr) CHECKED;
 

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "common/auto_ssl.h"
@@ -497,6 +498,36 @@ static void test_restart(void)
 	CU_ASSERT_TRUE(keyd_key_works(key));
 }
 
+static volatile sig_atomic_t ticks;
+
+static void tick(int sig)
+{
+	(void) sig;
+	ticks++;
+}
+
+/* As servers do, for their timers and children. */
+static void test_signals(void)
+{
+	static const struct itimerval often = { .it_interval = { .tv_usec = 2000 }, .it_value = { .tv_usec = 2000 } }, never = { .it_value = { 0 } };
+	static const int flags[] = { 0, SA_RESTART };
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		struct sigaction catch = { .sa_handler = tick, .sa_flags = flags[i] }, before;
+		int failed = 0;
+
+		ticks = 0;
+		CU_ASSERT_EQUAL(sigaction(SIGALRM, &catch, &before), 0);
+		CU_ASSERT_EQUAL(setitimer(ITIMER_REAL, &often, NULL), 0);
+		for (int n = 0; n < 50; n++)
+			failed += !keyd_key_works(key);
+		CU_ASSERT_EQUAL(setitimer(ITIMER_REAL, &never, NULL), 0);
+		CU_ASSERT_EQUAL(sigaction(SIGALRM, &before, NULL), 0);
+		CU_ASSERT_EQUAL(failed, 0);
+		CU_ASSERT_TRUE(ticks > 0);
+	}
+}
+
 #ifndef __SANITIZE_ADDRESS__ /* the openssl command has no sanitizer, so it cannot load the module then */
 static bool openssl_conf_write(const char *path, const char *module)
 {
@@ -575,6 +606,7 @@ static CU_TestInfo tests[] = {
 	{ "a forked child asks by itself", test_fork },
 	{ "threads share a handle", test_threads },
 	{ "200 handles share a few connections", test_many },
+	{ "a program that catches signals signs all the same", test_signals },
 	{ "a handle outlives the custodian", test_restart },
 #ifndef __SANITIZE_ADDRESS__
 	{ "the openssl command uses the key", test_openssl_command },
