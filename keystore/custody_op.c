@@ -16,7 +16,7 @@ static int digest_of(const struct custody_msg *m, const EVP_MD *md, uint8_t *dig
 		return 0;
 	}
 	if (m->body.len != (size_t) EVP_MD_get_size(md))
-		return err_set(reterr, -EINVAL, "a digest of %zu bytes is not %s", m->body.len, m->name);
+		return err_set(reterr, -EINVAL, "digest: found %zu bytes, wanted the %d of %s", m->body.len, EVP_MD_get_size(md), m->name);
 	memcpy(digest, m->body.data, m->body.len);
 	*len = (unsigned) m->body.len;
 	return 0;

@@ -90,7 +90,8 @@ int pad_pss_sign(const EVP_MD *md, const uint8_t *digest, size_t len, const uint
 	em_len = ((size_t) bits - 1 + 7) / 8; /* one byte less than k when bits - 1 is a multiple of 8 */
 	lead = k - em_len;
 	if (salt_len > em_len || em_len < len + salt_len + 2)
-		return err_set(reterr, -EINVAL, "PSS signature: a salt of %zu bytes does not fit a key of %d bits (RFC 8017 9.1.1)", salt_len, bits);
+		return err_set(reterr, -EINVAL, "PSS salt: found %zu bytes, wanted at most %zu with this digest and a key of %d bits (RFC 8017 9.1.1)",
+			       salt_len, em_len < len + 2 ? 0 : em_len - len - 2, bits);
 	memcpy(m + 8, digest, len);
 	memcpy(m + 8 + len, salt, salt_len);
 	if (EVP_Digest(m, 8 + len + salt_len, h, NULL, md, NULL) != 1)

@@ -2,11 +2,14 @@
 #include "config.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/x509.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/auto_ssl.h"
@@ -188,6 +191,45 @@ int provider_fail(const struct err *e, int code)
 	return 0;
 }
 
+int provider_refuse(int code, const char *fmt, ...)
+{
+	char text[ERR_TEXT_BYTES];
+	struct err e;
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void) vsnprintf(text, sizeof(text), fmt, ap); /* cut is fine */
+	va_end(ap);
+	return provider_fail(&e, err_set(&e, code, "%s", text));
+}
+
+const char *provider_param_text(const OSSL_PARAM *p, char ret[PARAM_TEXT_BYTES])
+{
+	int64_t n = 0;
+
+	if (p->data && p->data_type == OSSL_PARAM_UTF8_STRING)
+		(void) snprintf(ret, PARAM_TEXT_BYTES, "'%.40s'", (const char *) p->data); /* cut is fine, it fits */
+	else if (p->data && OSSL_PARAM_get_int64(p, &n))
+		(void) snprintf(ret, PARAM_TEXT_BYTES, "%" PRId64, n); /* fits any */
+	else
+		(void) snprintf(ret, PARAM_TEXT_BYTES, "%zu bytes of type %u", p->data_size, p->data_type); /* fits any */
+	return ret;
+}
+
+int provider_param_refuse(const OSSL_PARAM *p, const char *wanted)
+{
+	char text[PARAM_TEXT_BYTES];
+
+	return provider_refuse(-EINVAL, "%s: found %s, wanted %s", p->key, provider_param_text(p, text), wanted);
+}
+
+int provider_param_full(const OSSL_PARAM *p)
+{
+	if (p->return_size > p->data_size)
+		return provider_refuse(-EMSGSIZE, "%s: found room for %zu bytes, wanted %zu", p->key, p->data_size, p->return_size);
+	return provider_refuse(-EINVAL, "%s: found %zu bytes of type %u, wanted another type", p->key, p->data_size, p->data_type);
+}
+
 static int key_take(struct provider_key *k, const struct custody_msg *reply, struct err *reterr)
 {
 	const unsigned char *der = reply->body.data;
@@ -213,7 +255,8 @@ int provider_key_new(struct provider *p, const char *socket, const char *label, 
 	atomic_init(&k->refs, 1);
 	k->provider = p;
 	if (strlen(label) >= sizeof(k->label) || strlen(spki) >= sizeof(m.spki))
-		return err_set(reterr, -EINVAL, "key label %s or its spki is too long", label);
+		return err_set(reterr, -EINVAL, "found a key label of %zu bytes and spki of %zu, wanted at most %d and %d", strlen(label), strlen(spki),
+			       LIMIT_LABEL_BYTES, CUSTODY_SPKI_BYTES);
 	strcpy(k->label, label);
 	strcpy(m.label, label);
 	strcpy(m.spki, spki);
@@ -258,7 +301,7 @@ size_t provider_key_bytes(const struct provider_key *k)
 
 int provider_digest_set(struct provider *p, const OSSL_PARAM *name, char ret[DIGEST_NAME_BYTES])
 {
-	AUTO(md) EVP_MD *md = name->data_type == OSSL_PARAM_UTF8_STRING ? EVP_MD_fetch(p->libctx, name->data, NULL) : NULL;
+	AUTO(md) EVP_MD *md = name->data && name->data_type == OSSL_PARAM_UTF8_STRING ? EVP_MD_fetch(p->libctx, name->data, NULL) : NULL;
 	static const char *const names[] = { "SHA1", "SHA224", "SHA256", "SHA384", "SHA512" }; /* what the custodian pads */
 
 	for (size_t i = 0; md && i < sizeof(names) / sizeof(names[0]); i++)
@@ -266,5 +309,5 @@ int provider_digest_set(struct provider *p, const OSSL_PARAM *name, char ret[DIG
 			strcpy(ret, names[i]);
 			return 1;
 		}
-	return provider_fail(NULL, -EINVAL);
+	return provider_param_refuse(name, PROVIDER_DIGESTS);
 }

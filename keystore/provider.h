@@ -42,10 +42,19 @@ void provider_key_free(struct provider_key *k);
 /* k bytes of the modulus. */
 size_t provider_key_bytes(const struct provider_key *k);
 /* The digest that a parameter names, by the name that the custodian knows it by. 0, with the reason in the error queue: another. */
-enum { DIGEST_NAME_BYTES = 16 };
+#define PROVIDER_DIGESTS "SHA1, SHA224, SHA256, SHA384 or SHA512"
+enum { DIGEST_NAME_BYTES = 16, PARAM_TEXT_BYTES = 64 };
 int provider_digest_set(struct provider *p, const OSSL_PARAM *name, char ret[DIGEST_NAME_BYTES]);
 /* Puts the reason into OpenSSL's error queue and returns 0, as dispatch functions must. */
 int provider_fail(const struct err *e, int code);
+/* The same in words: what was found, what is wanted. */
+int provider_refuse(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same of a parameter: its name, what it holds, what is wanted. */
+int provider_param_refuse(const OSSL_PARAM *p, const char *wanted);
+/* The same of a parameter to be filled that has no room, or is of another type. */
+int provider_param_full(const OSSL_PARAM *p);
+/* What a parameter holds: its word or number, else its type. Returns ret. */
+const char *provider_param_text(const OSSL_PARAM *p, char ret[PARAM_TEXT_BYTES]);
 
 extern const OSSL_DISPATCH provider_keymgmt[], provider_signature[], provider_asym_cipher[], provider_store[], provider_decoder_pem[], provider_decoder_der[];
 

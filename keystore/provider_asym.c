@@ -67,20 +67,27 @@ static int padding_set(struct asym *a, const OSSL_PARAM *p)
 	int n = 0;
 
 	if (p->data_type == OSSL_PARAM_INTEGER && !OSSL_PARAM_get_int(p, &n))
-		return 0;
+		n = 0; /* none of them */
 	for (size_t i = 0; i < sizeof(paddings) / sizeof(paddings[0]); i++)
-		if (p->data_type == OSSL_PARAM_UTF8_STRING ? strcmp(p->data, paddings[i].name) == 0 : n == paddings[i].padding) {
+		if (p->data && p->data_type == OSSL_PARAM_UTF8_STRING ? strcmp(p->data, paddings[i].name) == 0 : n == paddings[i].padding) {
 			a->padding = paddings[i].padding;
 			return 1;
 		}
-	return provider_fail(NULL, -ENOTSUP);
+	return provider_param_refuse(p, OSSL_PKEY_RSA_PAD_MODE_PKCSV15 " or " OSSL_PKEY_RSA_PAD_MODE_OAEP);
 }
 
 static int label_set(struct asym *a, const OSSL_PARAM *p)
 {
-	if (p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size > LABEL_BYTES)
-		return provider_fail(NULL, -EINVAL);
-	return buf_set(&a->label, p->data, p->data_size) == 0;
+	if (p->data_type != OSSL_PARAM_OCTET_STRING)
+		return provider_param_refuse(p, "a label in bytes");
+	if (p->data_size > LABEL_BYTES)
+		return provider_refuse(-EMSGSIZE, "OAEP label: found %zu bytes, wanted at most %d", p->data_size, LABEL_BYTES);
+	return buf_set(&a->label, p->data, p->data_size) == 0 || provider_fail(NULL, -ENOMEM);
+}
+
+static int version_set(const OSSL_PARAM *p, unsigned *ret)
+{
+	return OSSL_PARAM_get_uint(p, ret) ? 1 : provider_param_refuse(p, "the number of a TLS version");
 }
 
 static int asym_set_params(void *ctx, const OSSL_PARAM params[])
@@ -100,9 +107,9 @@ static int asym_set_params(void *ctx, const OSSL_PARAM params[])
 		else if (strcmp(p->key, OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL) == 0)
 			ok = label_set(a, p);
 		else if (strcmp(p->key, OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION) == 0)
-			ok = OSSL_PARAM_get_uint(p, &a->tls_version);
+			ok = version_set(p, &a->tls_version);
 		else if (strcmp(p->key, OSSL_ASYM_CIPHER_PARAM_TLS_NEGOTIATED_VERSION) == 0)
-			ok = OSSL_PARAM_get_uint(p, &a->tls_other);
+			ok = version_set(p, &a->tls_other);
 		if (!ok)
 			return 0;
 	}
@@ -139,15 +146,15 @@ static int asym_get_params(void *ctx, OSSL_PARAM params[])
 	OSSL_PARAM *p = OSSL_PARAM_locate(params, OSSL_ASYM_CIPHER_PARAM_PAD_MODE);
 
 	if (p && !padding_get(a, p))
-		return 0;
+		return provider_param_full(p);
 	p = OSSL_PARAM_locate(params, OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST);
 	if (p && !OSSL_PARAM_set_utf8_string(p, a->digest))
-		return 0;
+		return provider_param_full(p);
 	p = OSSL_PARAM_locate(params, OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST);
 	if (p && !OSSL_PARAM_set_utf8_string(p, a->mgf1[0] != '\0' ? a->mgf1 : a->digest))
-		return 0;
+		return provider_param_full(p);
 	p = OSSL_PARAM_locate(params, OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL);
-	return !p || OSSL_PARAM_set_octet_ptr(p, a->label.data, a->label.len);
+	return !p || OSSL_PARAM_set_octet_ptr(p, a->label.data, a->label.len) || provider_param_full(p);
 }
 
 static const OSSL_PARAM gettable[] = {
@@ -178,7 +185,7 @@ static int asym_init(void *ctx, void *keydata, const OSSL_PARAM params[])
 	a->mgf1[0] = '\0';
 	a->tls_version = a->tls_other = 0;
 	buf_clear(&a->label);
-	return a->key && asym_set_params(ctx, params);
+	return a->key ? asym_set_params(ctx, params) : provider_refuse(-EINVAL, "found no key, wanted one of keyroll's");
 }
 
 /* As custody_proto.h has it. */
@@ -216,12 +223,12 @@ static int decrypt(void *ctx, unsigned char *out, size_t *out_len, size_t room, 
 	if (!out)
 		return 1;
 	if (room < most) /* judged before the text's length is known, which must not show */
-		return provider_fail(NULL, -EMSGSIZE);
+		return provider_refuse(-EMSGSIZE, "room for a plaintext: found %zu bytes, wanted %zu", room, most);
 	r = request_fill(a, in, len, &m);
 	if (r == 0)
 		r = custody_ask(a->key->pool, &m, &reply, &e);
 	if (r == 0 && reply.body.len > room)
-		r = err_set(&e, -EBADMSG, "the custodian's plaintext is too long");
+		r = err_set(&e, -EBADMSG, "the custodian's plaintext: found more than %zu bytes, wanted at most those", room);
 	if (r < 0)
 		return provider_fail(&e, r);
 	if (reply.body.len > 0)
@@ -241,12 +248,28 @@ static int oaep_tell(const struct asym *a, EVP_PKEY_CTX *pctx)
 	return EVP_PKEY_CTX_set_params(pctx, params) == 1;
 }
 
+/* Before the default provider judges it, whose reasons have no numbers. */
+static int encrypt_check(const struct asym *a, size_t room, size_t len)
+{
+	size_t k = provider_key_bytes(a->key), overhead = 11;
+
+	if (a->padding == RSA_PKCS1_WITH_TLS_PADDING)
+		return provider_refuse(-ENOTSUP, "padding to encrypt with: found that of a TLS premaster secret, wanted pkcs1 or oaep");
+	if (a->padding == RSA_PKCS1_OAEP_PADDING)
+		overhead = 2 * (size_t) EVP_MD_get_size(EVP_get_digestbyname(a->digest)) + 2; /* RFC 8017 7.1.1 */
+	if (len > k - overhead)
+		return provider_refuse(-EMSGSIZE, "plaintext: found %zu bytes, wanted at most %zu with this padding and key", len, k - overhead);
+	return room >= k ? 1 : provider_refuse(-EMSGSIZE, "room for a ciphertext: found %zu bytes, wanted %zu", room, k);
+}
+
 static int encrypt(void *ctx, unsigned char *out, size_t *out_len, size_t room, const unsigned char *in, size_t len)
 {
 	struct asym *a = ctx;
 	AUTO(pkey_ctx) EVP_PKEY_CTX *pctx = EVP_PKEY_CTX_new_from_pkey(a->provider->libctx, a->key->pub, NULL);
 
 	*out_len = room;
+	if (out && !encrypt_check(a, room, len))
+		return 0;
 	return pctx && EVP_PKEY_encrypt_init(pctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(pctx, a->padding) == 1 &&
 	       (a->padding != RSA_PKCS1_OAEP_PADDING || oaep_tell(a, pctx)) && EVP_PKEY_encrypt(pctx, out, out_len, in, len) == 1;
 }

@@ -1,5 +1,6 @@
 /* A file that holds only a key's URI, for programs that insist on a key file. Two stages, as OpenSSL chains them: PEM to DER, DER to a key of ours.
  * What is not ours is passed over in silence (1, and nothing in the error queue), so that the next decoder tries. */
+#include <errno.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
@@ -51,12 +52,16 @@ static int pem_decode(void *ctx, OSSL_CORE_BIO *core, int selection, OSSL_CALLBA
 {
 	AUTO(pem) struct pem pem = { .name = NULL };
 	OSSL_PARAM params[3];
+	const char *text = NULL;
+	size_t len = 0;
 
 	(void) selection; /* judged by what is found */
 	(void) pass;	  /* nothing is encrypted */
 	(void) passarg;
-	if (!pem_read(ctx, core, &pem) || strcmp(pem.name, KEYURI_PEM_NAME) != 0 || pem.len > KEYURI_DER_BYTES)
+	if (!pem_read(ctx, core, &pem) || strcmp(pem.name, KEYURI_PEM_NAME) != 0)
 		return 1;
+	if (keyuri_der_parse(pem.data, (size_t) pem.len, &text, &len) < 0)
+		return provider_refuse(-EBADMSG, KEYURI_PEM_NAME ": found %ld bytes of another form, wanted a URI of at most %d, as delivered", pem.len, KEYURI_BYTES);
 	params[0] = OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, pem.data, (size_t) pem.len);
 	params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE, (char *) KEYURI_STRUCTURE, 0);
 	params[2] = OSSL_PARAM_construct_end();

@@ -1,4 +1,5 @@
 /* Key management: a key is loaded by reference from our store, and only its public half ever leaves. */
+#include <errno.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/params.h>
@@ -60,9 +61,10 @@ static int key_export(void *keydata, int selection, OSSL_CALLBACK *cb, void *cba
 	struct provider_key *k = keydata;
 	AUTO(params) OSSL_PARAM *params = NULL;
 
-	/* refused as a whole: a public half handed out for a private request makes every later use fail */
+	/* Refused as a whole: a public half handed out for a private request makes every later use fail. OpenSSL asks so at each operation, to no effect,
+	 * and takes the reason out of its queue again. */
 	if (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY)
-		return 0;
+		return provider_refuse(-EPERM, "found a request for the private half of %s, wanted one for the public: the other stays with the custodian", k->label);
 	return EVP_PKEY_todata(k->pub, EVP_PKEY_PUBLIC_KEY, &params) && cb(params, cbarg);
 }
 

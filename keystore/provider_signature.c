@@ -79,35 +79,41 @@ static int padding_set(struct sig *s, const OSSL_PARAM *p)
 	int n = 0;
 
 	if (p->data_type == OSSL_PARAM_INTEGER && !OSSL_PARAM_get_int(p, &n))
-		return 0;
+		n = 0; /* none of them */
 	for (size_t i = 0; i < 2; i++)
 		if (n == names[i].padding || (p->data_type == OSSL_PARAM_UTF8_STRING && p->data && strcmp(p->data, names[i].name) == 0)) {
 			s->padding = names[i].padding;
 			return 1;
 		}
-	return provider_fail(NULL, -ENOTSUP);
+	return provider_param_refuse(p, OSSL_PKEY_RSA_PAD_MODE_PKCSV15 " or " OSSL_PKEY_RSA_PAD_MODE_PSS);
+}
+
+static bool salt_read(const char *text, int *ret)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (strcmp(text, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST) == 0)
+		*ret = RSA_PSS_SALTLEN_DIGEST;
+	else if (strcmp(text, OSSL_PKEY_RSA_PSS_SALT_LEN_MAX) == 0)
+		*ret = RSA_PSS_SALTLEN_MAX;
+	else if (strcmp(text, OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO) == 0)
+		*ret = RSA_PSS_SALTLEN_AUTO;
+	else if (end == text || *end != '\0' || n < 0 || n > PAD_K_MAX)
+		return false;
+	else
+		*ret = (int) n;
+	return true;
 }
 
 static int salt_set(struct sig *s, const OSSL_PARAM *p)
 {
-	const char *text = p->data;
+	int n = 0;
+	bool ok = p->data && (p->data_type == OSSL_PARAM_UTF8_STRING ? salt_read(p->data, &n) : OSSL_PARAM_get_int(p, &n));
 
-	if (p->data_type != OSSL_PARAM_UTF8_STRING)
-		return OSSL_PARAM_get_int(p, &s->salt_len);
-	if (strcmp(text, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST) == 0)
-		s->salt_len = RSA_PSS_SALTLEN_DIGEST;
-	else if (strcmp(text, OSSL_PKEY_RSA_PSS_SALT_LEN_MAX) == 0)
-		s->salt_len = RSA_PSS_SALTLEN_MAX;
-	else if (strcmp(text, OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO) == 0)
-		s->salt_len = RSA_PSS_SALTLEN_AUTO;
-	else {
-		char *end;
-		long n = strtol(text, &end, 10);
-
-		if (end == text || *end != '\0' || n < 0 || n > PAD_K_MAX)
-			return provider_fail(NULL, -EINVAL);
-		s->salt_len = (int) n;
-	}
+	if (!ok || n < RSA_PSS_SALTLEN_MAX || n > PAD_K_MAX) /* the words' numbers are negative, MAX is the last */
+		return provider_param_refuse(p, "digest, max, auto or a number of bytes");
+	s->salt_len = n;
 	return 1;
 }
 
@@ -124,7 +130,7 @@ static int sig_set_params(void *ctx, const OSSL_PARAM params[])
 
 	if (!params)
 		return 1;
-	if (p && (p->data_type != OSSL_PARAM_UTF8_STRING || !digest_set(s, p->data)))
+	if (p && !provider_digest_set(s->provider, p, s->digest))
 		return 0;
 	p = OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_PAD_MODE);
 	if (p && !padding_set(s, p))
@@ -135,7 +141,7 @@ static int sig_set_params(void *ctx, const OSSL_PARAM params[])
 	p = OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_MGF1_DIGEST);
 	if (p && !provider_digest_set(s->provider, p, s->mgf1))
 		return 0;
-	return mgf1_fits(s) ? 1 : provider_fail(NULL, -ENOTSUP);
+	return mgf1_fits(s) ? 1 : provider_refuse(-ENOTSUP, "MGF1: found %s, wanted the signature's own digest %s", s->mgf1, s->digest);
 }
 
 static const OSSL_PARAM settable[] = {
@@ -160,7 +166,7 @@ static int init(struct sig *s, void *keydata, const char *digest, const OSSL_PAR
 		s->key = provider_key_ref(keydata);
 	}
 	if (!s->key)
-		return 0;
+		return provider_refuse(-EINVAL, "found no key, wanted one of keyroll's");
 	buf_clear(&s->bytes);
 	EVP_MD_CTX_free(TAKE(s->running));
 	s->verify = verify;
@@ -192,6 +198,11 @@ static int digest_verify_init(void *ctx, const char *digest, void *keydata, cons
 	return init(ctx, keydata, digest && *digest ? digest : "SHA256", params, true);
 }
 
+static bool digest_known(const struct sig *s)
+{
+	return s->digest[0] != '\0' || provider_refuse(-EINVAL, "found no digest, wanted " PROVIDER_DIGESTS);
+}
+
 /* The salt in bytes, as the custodian wants it told. */
 static int salt_bytes(const struct sig *s)
 {
@@ -215,8 +226,10 @@ static int custodian_sign(struct sig *s, enum custody_op op, unsigned char *out,
 	*out_len = k;
 	if (!out)
 		return 1;
-	if (room < k || s->digest[0] == '\0')
-		return provider_fail(NULL, -EINVAL);
+	if (!digest_known(s))
+		return 0;
+	if (room < k)
+		return provider_refuse(-EMSGSIZE, "room for a signature: found %zu bytes, wanted %zu", room, k);
 	m.op = op;
 	strcpy(m.label, s->key->label);
 	strcpy(m.spki, s->key->spki);
@@ -256,7 +269,7 @@ static int update(void *ctx, const unsigned char *data, size_t len)
 	struct sig *s = ctx;
 
 	if (!s->running && len <= CUSTODY_BODY_BYTES - s->bytes.len)
-		return buf_add(&s->bytes, data, len) == 0;
+		return buf_add(&s->bytes, data, len) == 0 || provider_fail(NULL, -ENOMEM);
 	return (s->running || running_begin(s)) && EVP_DigestUpdate(s->running, data, len) == 1;
 }
 
@@ -296,7 +309,7 @@ static int verify(void *ctx, const unsigned char *sig, size_t sig_len, const uns
 {
 	struct sig *s = ctx;
 	AUTO(pkey_ctx) EVP_PKEY_CTX *pctx = EVP_PKEY_CTX_new_from_pkey(s->provider->libctx, s->key->pub, NULL);
-	AUTO(md) EVP_MD *md = EVP_MD_fetch(s->provider->libctx, s->digest, NULL);
+	AUTO(md) EVP_MD *md = digest_known(s) ? EVP_MD_fetch(s->provider->libctx, s->digest, NULL) : NULL;
 
 	return pctx && md && EVP_PKEY_verify_init(pctx) == 1 && EVP_PKEY_CTX_set_signature_md(pctx, md) == 1 &&
 	       EVP_PKEY_CTX_set_rsa_padding(pctx, s->padding) == 1 &&
@@ -323,6 +336,26 @@ static int digest_verify_final(void *ctx, const unsigned char *sig, size_t sig_l
 	if (!s->running)
 		return digest_verify(ctx, sig, sig_len, s->bytes.data, s->bytes.len);
 	return running_end(s, digest, &len) && verify(ctx, sig, sig_len, digest, len) == 1;
+}
+
+/* OpenSSL's own refusal would not say what to do instead. */
+static int recover_init(void *ctx, void *keydata, const OSSL_PARAM params[])
+{
+	(void) ctx; /* whatever is asked */
+	(void) keydata;
+	(void) params;
+	return provider_refuse(-ENOTSUP, "found a signature to recover a digest from, wanted one to verify");
+}
+
+/* OpenSSL takes the one only beside the other. */
+static int recover(void *ctx, unsigned char *out, size_t *out_len, size_t room, const unsigned char *sig, size_t sig_len)
+{
+	(void) out; /* as without an init */
+	(void) out_len;
+	(void) room;
+	(void) sig;
+	(void) sig_len;
+	return recover_init(ctx, NULL, NULL);
 }
 
 /* ---- what is said about a signature in being made */
@@ -365,15 +398,17 @@ static int algorithm_get(const struct sig *s, OSSL_PARAM *p)
 	AUTO(der) unsigned char *der = NULL;
 	int nid = NID_undef, len, ok;
 
-	if (!alg)
+	if (!alg || !digest_known(s)) {
+		X509_ALGOR_free(alg);
 		return 0;
+	}
 	if (s->padding == RSA_PKCS1_PSS_PADDING)
 		ok = algorithm_pss(s, alg);
 	else
 		ok = OBJ_find_sigid_by_algs(&nid, OBJ_txt2nid(s->digest), NID_rsaEncryption) && X509_ALGOR_set0(alg, OBJ_nid2obj(nid), V_ASN1_NULL, NULL);
 	len = ok ? i2d_X509_ALGOR(alg, &der) : -1;
 	X509_ALGOR_free(alg);
-	return len > 0 && OSSL_PARAM_set_octet_string(p, der, (size_t) len);
+	return len > 0 && (OSSL_PARAM_set_octet_string(p, der, (size_t) len) || provider_param_full(p));
 }
 
 static int padding_get(const struct sig *s, OSSL_PARAM *p)
@@ -402,15 +437,15 @@ static int sig_get_params(void *ctx, OSSL_PARAM params[])
 		return 0;
 	p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_PAD_MODE);
 	if (p && !padding_get(s, p))
-		return 0;
+		return provider_param_full(p);
 	p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_DIGEST);
 	if (p && !OSSL_PARAM_set_utf8_string(p, s->digest))
-		return 0;
+		return provider_param_full(p);
 	p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_MGF1_DIGEST);
 	if (p && !OSSL_PARAM_set_utf8_string(p, s->mgf1[0] != '\0' ? s->mgf1 : s->digest))
-		return 0;
+		return provider_param_full(p);
 	p = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN);
-	return !p || salt_get(s, p);
+	return !p || salt_get(s, p) || provider_param_full(p);
 }
 
 static const OSSL_PARAM gettable[] = {
@@ -437,6 +472,8 @@ const OSSL_DISPATCH provider_signature[] = {
 	{ OSSL_FUNC_SIGNATURE_SIGN, (void (*)(void)) sign },
 	{ OSSL_FUNC_SIGNATURE_VERIFY_INIT, (void (*)(void)) verify_init },
 	{ OSSL_FUNC_SIGNATURE_VERIFY, (void (*)(void)) verify },
+	{ OSSL_FUNC_SIGNATURE_VERIFY_RECOVER_INIT, (void (*)(void)) recover_init },
+	{ OSSL_FUNC_SIGNATURE_VERIFY_RECOVER, (void (*)(void)) recover },
 	{ OSSL_FUNC_SIGNATURE_DIGEST_SIGN_INIT, (void (*)(void)) digest_sign_init },
 	{ OSSL_FUNC_SIGNATURE_DIGEST_SIGN_UPDATE, (void (*)(void)) update },
 	{ OSSL_FUNC_SIGNATURE_DIGEST_SIGN_FINAL, (void (*)(void)) digest_sign_final },

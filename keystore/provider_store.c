@@ -4,6 +4,7 @@
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
 #include <openssl/params.h>
+#include <openssl/store.h>
 #include <string.h>
 
 #include "common/auto_ssl.h"
@@ -46,10 +47,11 @@ static int store_set_params(void *loader, const OSSL_PARAM params[])
 	int expect = 0;
 
 	if (p && !OSSL_PARAM_get_int(p, &expect))
-		return 0;
-	if (expect != 0 && expect != OSSL_STORE_INFO_PKEY && expect != OSSL_STORE_INFO_PUBKEY)
-		l->done = true; /* certificates and CRLs are not kept here */
-	return 1;
+		return provider_param_refuse(p, "the number of a kind of object");
+	if (expect == 0 || expect == OSSL_STORE_INFO_PKEY || expect == OSSL_STORE_INFO_PUBKEY)
+		return 1;
+	l->done = true;
+	return provider_refuse(-ENOTSUP, "found a request for a %s, wanted one for a key: nothing else is kept here", OSSL_STORE_INFO_type_string(expect));
 }
 
 static int store_load(void *loader, OSSL_CALLBACK *cb, void *cbarg, OSSL_PASSPHRASE_CALLBACK *pass, void *passarg)
