@@ -45,7 +45,8 @@ static int text_copy(struct text piece, const char *allowed, size_t max, char *o
 		return err_set(reterr, -EINVAL, "URI: %s of %zu characters, 1 to %zu are wanted", what, piece.len, max);
 	for (size_t i = 0; i < piece.len; i++)
 		if (allowed ? !strchr(allowed, piece.at[i]) : piece.at[i] <= ' ' || piece.at[i] > '~')
-			return err_set(reterr, -EINVAL, "URI: character 0x%02x in its %s", (unsigned char) piece.at[i], what);
+			return err_set(reterr, -EINVAL, "URI: character 0x%02x in its %s, %s are wanted", (unsigned char) piece.at[i], what,
+				       allowed ? allowed : "printable ones");
 	memcpy(out, piece.at, piece.len);
 	out[piece.len] = '\0';
 	return 0;
@@ -57,7 +58,7 @@ static int label_take(struct text *t, struct keyuri *u, struct err *reterr)
 	int r = text_copy(text_until(t, "/?"), allowed, LIMIT_LABEL_BYTES, u->label, "key label", reterr);
 
 	if (r == 0 && (u->label[0] == '.' || u->label[0] == '-'))
-		r = err_set(reterr, -EINVAL, "URI: key label '%s' starts with '%c'", u->label, u->label[0]);
+		r = err_set(reterr, -EINVAL, "URI: key label '%s' starts with '%c', a letter, digit or '_' is wanted", u->label, u->label[0]);
 	return r;
 }
 
@@ -77,7 +78,7 @@ static int slot_take(struct text *t, struct keyuri *u, struct err *reterr)
 			return 0;
 		}
 	}
-	return err_set(reterr, -EINVAL, "URI: active, shadow or previous is wanted after the key label");
+	return err_set(reterr, -EINVAL, "URI: active, shadow or previous is wanted after the key label, not '%.*s'", (int) slot.len, slot.at);
 }
 
 static int option_take(struct text *t, struct keyuri *u, struct err *reterr)
@@ -85,8 +86,10 @@ static int option_take(struct text *t, struct keyuri *u, struct err *reterr)
 	struct text option = text_until(t, "&");
 	bool spki = text_skip(&option, "spki=");
 
-	if (!spki && !text_skip(&option, "socket="))
-		return err_set(reterr, -EINVAL, "URI: spki= and socket= are its options");
+	if (!spki && !text_skip(&option, "socket=")) {
+		option = text_until(&option, "="); /* what follows may be a secret */
+		return err_set(reterr, -EINVAL, "URI: spki= or socket= is wanted, not '%.*s'", (int) option.len, option.at);
+	}
 	if ((spki ? u->spki : u->socket)[0] != '\0')
 		return err_set(reterr, -EINVAL, "URI: %s= is there twice", spki ? "spki" : "socket");
 	if (spki && option.len != CUSTODY_SPKI_BYTES)
@@ -106,7 +109,7 @@ int keyuri_parse(const char *text, size_t len, struct keyuri *ret, struct err *r
 	if (len > KEYURI_BYTES)
 		return err_set(reterr, -EINVAL, "URI of %zu bytes, at most %d", len, KEYURI_BYTES);
 	if (!text_skip(&t, "keyroll:"))
-		return err_set(reterr, -EINVAL, "URI: keyroll://LABEL is wanted");
+		return err_set(reterr, -EINVAL, "URI: keyroll://LABEL is wanted, not '%.*s'", (int) text_until(&t, ":").len, text);
 	if (!text_skip(&t, "//"))
 		(void) text_skip(&t, "object="); /* either way a label follows */
 	r = label_take(&t, ret, reterr);

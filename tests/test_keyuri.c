@@ -66,8 +66,8 @@ static void each_mistake_in_a_uri_is_refused(void)
 		{ "an option for a label", "keyroll://-a", "starts with" },
 		{ "a blank", "keyroll://a b", "character 0x20" },
 		{ "a percent escape", "keyroll://a%2f", "character 0x25" },
-		{ "an unknown option", "keyroll://a?pin=1", "its options" },
-		{ "an empty option", "keyroll://a?", "its options" },
+		{ "an unknown option", "keyroll://a?pin=1", "spki= or socket= is wanted" },
+		{ "an empty option", "keyroll://a?", "spki= or socket= is wanted" },
 		{ "spki= twice", "keyroll://a?spki=" HEX64 "&spki=" HEX64, "twice" },
 		{ "socket= twice", "keyroll://a?socket=/a&socket=/b", "twice" },
 		{ "spki= with 63 digits", "keyroll://a?spki=123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "64 lower-case" },
@@ -80,7 +80,7 @@ static void each_mistake_in_a_uri_is_refused(void)
 
 	for (size_t i = 0; i < N(twins); i++)
 		uri_refused(twins[i].why, twins[i].uri, strlen(twins[i].uri), twins[i].words);
-	uri_refused("a NUL within", zero, sizeof(zero) - 1, "options");
+	uri_refused("a NUL within", zero, sizeof(zero) - 1, "spki= or socket= is wanted");
 	memset(big, 'a', sizeof(big));
 	memcpy(big, "keyroll://", 10);
 	uri_refused("a byte too many", big, KEYURI_BYTES + 1, "at most");
