@@ -282,6 +282,7 @@ haproxy_pid=$(cat "$ROOT/pid/haproxy") nginx_pid=$(cat "$ROOT/pid/nginx")
 living=$(processes)
 [ "$(wc -w <<<"$living")" -ge 5 ] || fail "of nginx and HAProxy only these processes: $living"
 ctl renew web >/dev/null
+! grep -i 'stale global SSL error' "$W/nginx.log" || fail "handshakes that went well left something in OpenSSL's error queue"
 until_true 20 renewed || fail "not renewed: $(ctl show web)"
 renewed_ms=$(now_ms)
 while [ "${#failed_ms[@]}" -lt "${#PORT[@]}" ] && [ $(($(now_ms) - renewed_ms)) -lt $((GRACE_MS + LATE_MS)) ]; do
