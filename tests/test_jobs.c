@@ -159,7 +159,7 @@ static void end(struct jobs *j)
 
 static void add(struct jobs *j, struct waiter *w)
 {
-	w->job = (struct job){ .run = wait_run }; /* no loop runs, so nothing is told that it is done */
+	w->job = (struct job){ .run = wait_run, .done = done };
 	jobs_add(j, &w->job);
 }
 
@@ -265,6 +265,79 @@ static void waited_for_no_longer(void)
 	CU_ASSERT_FALSE(second.ended); /* nothing more was begun */
 }
 
+/* The loop, until so many jobs are done. */
+static void loop_until(size_t n)
+{
+	while (n_done < n && sd_event_run(event, LONG_MS * UINT64_C(1000)) > 0)
+		;
+	CU_ASSERT_EQUAL(n_done, n);
+}
+
+/* The loop is told of them although what runs hangs; that one, and what comes afterwards, are as ever. */
+static void what_waits_is_dropped(void)
+{
+	struct waiter w = { .ms = LONG_MS };
+	struct noted noted[4];
+	struct jobs *j = begin(1);
+
+	memset(order, 0, sizeof(order));
+	n_run = n_done = n_wanted = 0; /* so the loop is not left by done */
+	add_begun(j, &w);
+	queue_all(j, "aab", noted);
+	jobs_drop(j);
+	loop_until(3);
+	CU_ASSERT_FALSE(now(&w.ended));
+	CU_ASSERT_TRUE(noted[0].job.dropped && noted[1].job.dropped && noted[2].job.dropped);
+	queue_all(j, "c", &noted[3]);
+	gate_set(true);
+	loop_until(5);
+	CU_ASSERT_STRING_EQUAL(order, "c");
+	CU_ASSERT_FALSE(w.job.dropped || noted[3].job.dropped);
+	jobs_drop(j); /* nothing waits */
+	CU_ASSERT_EQUAL(jobs_wait(j, LONG_MS), 0);
+	end(j);
+	CU_ASSERT_EQUAL(n_done, 5);
+}
+
+static int n_last;
+
+static void last(void)
+{
+	(void) pthread_mutex_lock(&lock);
+	n_last++;
+	(void) await(0, LONG_MS); /* the gate, or the test has failed */
+	(void) pthread_mutex_unlock(&lock);
+}
+
+static int lasts(void)
+{
+	int n;
+
+	(void) pthread_mutex_lock(&lock);
+	n = n_last;
+	(void) pthread_mutex_unlock(&lock);
+	return n;
+}
+
+/* Each once, after its jobs, and it is waited for like them. */
+static void workers_do_what_is_last(void)
+{
+	struct waiter w = { .ms = LONG_MS, .others = 1 };
+	struct jobs *j = begin(2);
+
+	n_last = 0;
+	jobs_at_end(j, last);
+	add(j, &w);
+	CU_ASSERT_EQUAL(jobs_wait(j, LONG_MS), 0);
+	CU_ASSERT_EQUAL(lasts(), 0);
+	CU_ASSERT_EQUAL(jobs_end(j, SHORT_MS), -ETIMEDOUT);
+	gate_set(true);
+	CU_ASSERT_EQUAL(jobs_end(j, LONG_MS), 0);
+	CU_ASSERT_EQUAL(lasts(), 2);
+	end(j);
+	CU_ASSERT_EQUAL(lasts(), 2);
+}
+
 static CU_TestInfo tests[] = {
 	{ "users are served in turn", users_are_served_in_turn },
 	{ "two workers run at once, and one does not", workers_run_at_once },
@@ -272,6 +345,8 @@ static CU_TestInfo tests[] = {
 	{ "it does not wait for what blocks, which then waits to go on", quiesce_does_not_wait_for_what_blocks },
 	{ "blocking is nothing on a thread that is no worker", block_is_nothing_elsewhere },
 	{ "waiting and ending take no longer than is said", waited_for_no_longer },
+	{ "what waits is dropped, and its owner told", what_waits_is_dropped },
+	{ "each worker does what is last", workers_do_what_is_last },
 	CU_TEST_INFO_NULL,
 };
 
