@@ -269,9 +269,14 @@ static void test_decrypt(void)
 static const char *const types[KS_PROTECTION_N_] = { [KS_PROTECTION_KERNEL] = "asymmetric", [KS_PROTECTION_TOKEN] = "user",
 						      [KS_PROTECTION_KEYRING] = "user" };
 
+static key_serial_t serial_in(enum ks_slot slot)
+{
+	return (key_serial_t) keyctl_search(keyd_ring(&keyd, slot), types[level], "tp", 0);
+}
+
 static key_serial_t active_serial(void)
 {
-	return (key_serial_t) keyctl_search(keyd_anchor(&keyd), types[level], "tp", 0);
+	return serial_in(KS_SLOT_ACTIVE);
 }
 
 /* A custodian whose log is read. */
@@ -336,23 +341,44 @@ static void test_trivial_ciphertexts(void)
 
 /* ---- death of the custodian */
 
+static bool copy_remove(const char *spki)
+{
+	AUTO(mem) char *path = NULL;
+
+	if (asprintf(&path, "%s/var/lib/keyroll/keyd/tp.%s.%s", keyd.root, spki, level == KS_PROTECTION_TOKEN ? "token" : "p8") < 0) {
+		path = NULL;
+		return false;
+	}
+	return unlink(path) == 0;
+}
+
+/* The keys are found where they lie, and not loaded again: the serials are what they were, and, since a key of type user keeps its own when it is
+ * overwritten, there is nothing on disk to load them from. */
 static void test_restart(void)
 {
 	AUTO(pkey) EVP_PKEY *handle = NULL;
 	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
+	key_serial_t active, shadow;
 
 	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
+	active = active_serial();
+	shadow = serial_in(KS_SLOT_SHADOW);
+	CU_ASSERT_TRUE(active > 0 && shadow > 0 && active != shadow);
+	CU_ASSERT_TRUE(copy_remove(a) && copy_remove(b));
 	keyd_signal(&keyd, SIGKILL);
 	CU_ASSERT_TRUE(keyd_start(&keyd));
 	CU_ASSERT_TRUE(keyd_key_works(handle));
 	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, a));
 	CU_ASSERT_TRUE(slot_is(KS_SLOT_SHADOW, b));
+	CU_ASSERT_TRUE(active_serial() == active && serial_in(KS_SLOT_SHADOW) == shadow);
 	keyd_signal(&keyd, SIGTERM);
 	CU_ASSERT_TRUE(keyd_start(&keyd));
 	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, a));
+	CU_ASSERT_TRUE(slot_is(KS_SLOT_SHADOW, b));
+	CU_ASSERT_TRUE(active_serial() == active && serial_in(KS_SLOT_SHADOW) == shadow);
 	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
 }
 
@@ -360,15 +386,18 @@ static void test_restart(void)
 static void test_reboot(void)
 {
 	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
+	key_serial_t active;
 
 	NEED(there, NULL);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
+	active = active_serial();
 	keyd_signal(&keyd, SIGKILL);
 	CU_ASSERT_TRUE(keyd_rings_empty(&keyd));
 	CU_ASSERT_TRUE(keyd_start(&keyd));
 	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, a));
 	CU_ASSERT_TRUE(slot_is(KS_SLOT_SHADOW, b));
+	CU_ASSERT_TRUE(active_serial() > 0 && active_serial() != active); /* so a restart that loads would be seen */
 	CU_ASSERT_TRUE(keyd_rings_empty(&keyd)); /* and under the custodian's feet: the key is restored at its next use */
 	CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, a));
 	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
