@@ -119,8 +119,14 @@ wait "$seal" || { cat "$work/seal.out"; fail "keyroll-seal"; }
 kill "$letting"
 exec 7>&-
 ok "no prime in the memory of any of Keyroll's programs, nor in cores of custodian, signer and pkictl; the planted ones are found"
+both_keys() { echo "$(slot_keys "${KEYD[@]}" active) $(slot_keys "${SIGNER[@]}" active)"; }
+serials=$(both_keys)
+[[ $serials =~ ^[0-9]+\ [0-9]+$ ]] || fail "the kernel has not one active key of the router and one of the CA: $serials"
 systemctl restart keyroll-keyd.service keyroll-signer@TESTCA.service || fail "restart of custodian and signer"
 until_true 60 key_works Test-CA || fail "the key does not sign after the custodian's restart"
+until_true 60 ca_answers || fail "the CA does not answer after the signer's restart"
+[ "$(both_keys)" = "$serials" ] || fail "the kernel's keys were $serials before the restart, and are $(both_keys)"
+ok "custodian and signer restarted find their keys in the kernel, serials $serials, and do not load them again"
 no_primes
 ok "nor after their restart"
 for unit in keyroll-keyd keyroll-signer@TESTCA; do

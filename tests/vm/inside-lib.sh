@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # What the phases that use the installed units share. Sourced.
+# shellcheck disable=SC2034 # used by the scripts that source this
 here=${BASH_SOURCE[0]%/*}
 work=/var/lib/keyroll-vm/work
 INSTALLED_WORK=$work
@@ -7,6 +8,9 @@ INSTALLED_WORK=$work
 . "$here/installed.sh"
 dir=$(delivered Test-CA)
 DAEMONS=(keyrolld keyroll-keyd keyroll-ca@TESTCA keyroll-signer@TESTCA)
+# whose keys, and where they lie at rest
+KEYD=(keyroll-keyd /var/lib/keyroll/keyd)
+SIGNER=(keyroll-signer /var/lib/keyroll/signer/TESTCA)
 
 ok() { echo "ok: $* ($(cut -d ' ' -f 1 /proc/uptime) s)"; }
 main_pid() { systemctl show -p MainPID --value "$1"; }
@@ -38,6 +42,18 @@ tls_server_stop() {
 	wait "$tls_server" 2>/dev/null
 }
 tls_handshake() { openssl s_client -connect 127.0.0.1:4433 -tls1_3 -CAfile "$dir/ca.pem" -verify_return_error -brief </dev/null >"$work/s_client.out" 2>&1; }
+
+# slot_keys USER STATE-FOLDER SLOT: serials of the RSA keys that lie in the slot's keyring
+slot_keys() {
+	local name
+
+	name=keyroll:$(printf %s "$2" | sha256sum | cut -c 1-24)
+	# shellcheck disable=SC2016 # its own shell takes them apart
+	setpriv --reuid="$1" --regid="$1" --clear-groups keyctl session - sh -c 'keyctl link @u @s
+		for id in $(keyctl rlist "$(keyctl search "$(keyctl search @u keyring "$1")" keyring "$1.$2")"); do
+			case $(keyctl rdescribe "$id") in asymmetric\;*) echo "$id" ;; esac
+		done' sh "$name" "$3" 2>/dev/null
+}
 
 # facts: what a reboot must not change
 facts() {

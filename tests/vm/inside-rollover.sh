@@ -6,8 +6,6 @@ set -u
 # shellcheck source=tests/vm/inside-lib.sh
 . "${BASH_SOURCE[0]%/*}/inside-lib.sh"
 TPS=(Test-CA Soft) # levels kernel and keyring
-KEYD=(keyroll-keyd /var/lib/keyroll/keyd)
-SIGNER=(keyroll-signer /var/lib/keyroll/signer/TESTCA)
 LIMIT_SEC=180 # for what takes two seconds here
 
 # ---- the journal ----
@@ -54,25 +52,13 @@ clock_set() {
 
 # ---- the kernel's keys ----
 
-# slot_keys USER STATE-FOLDER SLOT: serials of the RSA keys that lie in the slot's keyring
-slot_keys() {
-	local name
-
-	name=keyroll:$(printf %s "$2" | sha256sum | cut -c 1-24)
-	# shellcheck disable=SC2016 # its own shell takes them apart
-	setpriv --reuid="$1" --regid="$1" --clear-groups keyctl session - sh -c 'keyctl link @u @s
-		for id in $(keyctl rlist "$(keyctl search "$(keyctl search @u keyring "$1")" keyring "$1.$2")"); do
-			case $(keyctl rdescribe "$id") in asymmetric\;*) echo "$id" ;; esac
-		done' sh "$name" "$3" 2>/dev/null
-}
-
 # slot_signs USER STATE-FOLDER SLOT FILE: its only key signs, in the kernel, into FILE
 slot_signs() {
 	local id
 
 	id=$(slot_keys "$1" "$2" "$3")
 	[[ $id =~ ^[0-9]+$ ]] || { echo "slot $3 of $1 holds: $id"; return 1; }
-	# shellcheck disable=SC2016 # as above
+	# shellcheck disable=SC2016 # its own shell takes it
 	setpriv --reuid="$1" --regid="$1" --clear-groups keyctl session - sh -c 'keyctl link @u @s; openssl dgst -sha256 -binary /etc/os-release >/tmp/digest."$1"
 		keyctl pkey_sign "$1" 0 /tmp/digest."$1" enc=pkcs1 hash=sha256; rm -f /tmp/digest."$1"' sh "$id" >"$4" 2>/dev/null
 	[ -s "$4" ]
