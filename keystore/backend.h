@@ -53,8 +53,9 @@ struct backend_device {
 	int (*hung)(struct err *reterr);
 	/* Makes a key, or finds the one that uri names (NULL: none), and gives its record, which is no secret. Errors as token_make and token_adopt. */
 	int (*make)(int bits, const char *uri, struct buf *record, struct buf *spki, struct err *reterr);
-	/* Whether the record at serial is of the key with that public key: told without the device. */
-	bool (*is)(key_serial_t serial, const char *spki);
+	/* The record that lies at serial, and whether one is of the key with that public key: both without the device. -ENOKEY: none lies there. */
+	int (*read)(key_serial_t serial, struct buf *ret, struct err *reterr);
+	bool (*is)(const struct buf *record, const char *spki);
 	int (*sign)(const struct backend_key *key, const struct backend_digest *d, uint8_t *out, size_t k, struct err *reterr);
 	/* As private_op, of a PKCS#1 v1.5 ciphertext: the encoded block, or zeros when the device refuses it. */
 	int (*open_pkcs1)(const struct backend_key *key, const uint8_t *in, uint8_t *em, size_t k, struct err *reterr);

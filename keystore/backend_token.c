@@ -46,11 +46,9 @@ static int reference_read(key_serial_t serial, struct buf *ret, struct err *rete
 	return r < 0 ? r : buf_set(ret, record.data + KS_SPKI_HEX, record.len - KS_SPKI_HEX);
 }
 
-static bool is(key_serial_t serial, const char *spki)
+static bool is(const struct buf *record, const char *spki)
 {
-	AUTO(buf) struct buf record = BUF_EMPTY;
-
-	return record_read(serial, &record, NULL) == 0 && memcmp(record.data, spki, HASH_BYTES) == 0;
+	return record->len > KS_SPKI_HEX && memcmp(record->data, spki, HASH_BYTES) == 0;
 }
 
 static int make(int bits, const char *uri, struct buf *record, struct buf *spki, struct err *reterr)
@@ -110,7 +108,7 @@ static int probe(const struct buf *pkcs8, EVP_PKEY *pub, struct err *reterr)
 }
 
 static const struct backend_device device = {
-	.ready = token_ready, .hung = token_hung, .make = make, .is = is, .sign = sign, .open_pkcs1 = open_pkcs1, .open_oaep = open_oaep,
+	.ready = token_ready, .hung = token_hung, .make = make, .read = record_read, .is = is, .sign = sign, .open_pkcs1 = open_pkcs1, .open_oaep = open_oaep,
 };
 
 const struct backend backend_token = {

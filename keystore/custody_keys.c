@@ -25,6 +25,7 @@ int keys_find(const struct server *s, const struct client *c, const struct custo
 int keys_recover(struct server *s, struct vault_key *k, struct err *reterr)
 {
 	const key_serial_t was = k->material.serial;
+	const bool stale = vault_is_stale(s->vault, k);
 	int r;
 
 	server_quiesce(s);
@@ -32,7 +33,9 @@ int keys_recover(struct server *s, struct vault_key *k, struct err *reterr)
 	server_resume(s);
 
 	if (r == 0) {
-		if (k->material.serial == was)
+		if (stale)
+			log_line(LOG_WARNING, "key %s was changed in its keyring and is restored", k->label);
+		else if (k->material.serial == was)
 			log_line(LOG_WARNING, "key %s gave no good result, but is where it was", k->label);
 		else
 			log_line(LOG_WARNING, "key %s was gone from its keyring and is restored", k->label);

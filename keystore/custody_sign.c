@@ -62,13 +62,21 @@ static void op_material(struct op_job *j)
 		j->material.parsed = NULL;
 }
 
+/* A device does not tell its absence from that of the key that was asked for: it is the key's, if the record is not as it was. */
+static bool op_is_astray(const struct op_job *j)
+{
+	const int status = j->reply.status;
+
+	return status == -ENOKEY || status == -EIO || (status == -ENODEV && !j->job.dropped && vault_is_stale(j->client->server->vault, j->key));
+}
+
 /* Somebody has destroyed the key in its keyring, or put another in its place, whose results are withheld: once, it is looked for again. */
 static bool op_again(struct op_job *j)
 {
 	struct server *s = j->client->server;
 	struct jobs *jobs;
 
-	if ((j->reply.status != -ENOKEY && j->reply.status != -EIO) || j->retried || vault_find_spki(s->vault, j->key->label, j->key->spki) != j->key)
+	if (j->retried || vault_find_spki(s->vault, j->key->label, j->key->spki) != j->key || !op_is_astray(j))
 		return false;
 	j->retried = true;
 	if (keys_recover(s, j->key, &j->e) < 0)

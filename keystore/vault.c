@@ -255,8 +255,13 @@ int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr)
 /* -ENOKEY: another's; else it could not be tried. */
 static int is_it(const struct backend *b, const struct backend_key *at, const struct vault_key *k)
 {
-	if (b->device)
-		return b->device->is(at->serial, k->spki) ? 0 : -ENOKEY;
+	AUTO(buf) struct buf record = BUF_EMPTY;
+	int r;
+
+	if (b->device) {
+		r = b->device->read(at->serial, &record, NULL);
+		return r < 0 || b->device->is(&record, k->spki) ? r : -ENOKEY;
+	}
 	return backend_test(b, at, NULL);
 }
 
@@ -336,19 +341,30 @@ static int unseal(struct vault *v, struct vault_key *k, struct err *reterr)
 	return r;
 }
 
+bool vault_is_stale(const struct vault *v, const struct vault_key *k)
+{
+	const struct backend_device *d = backend_token.device;
+	AUTO(buf) struct buf here = BUF_EMPTY;
+	AUTO(buf) struct buf file = BUF_EMPTY;
+
+	if (!in_device(k) || d->read(k->material.serial, &here, NULL) < 0)
+		return false;
+	return copy_read(v, k, &file, NULL) == 0 && d->is(&file, k->spki) && (file.len != here.len || memcmp(file.data, here.data, here.len) != 0);
+}
+
 /* The device's part is not asked for: what it cannot do shows at the next use. */
 static int record_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 {
 	AUTO(buf) struct buf record = BUF_EMPTY;
 	int r;
 
-	if (ring_locate(v, k, &backend_token) == 0)
+	if (ring_locate(v, k, &backend_token) == 0 && !vault_is_stale(v, k))
 		return 0;
 	r = copy_read(v, k, &record, reterr);
+	if (r == 0 && !backend_token.device->is(&record, k->spki))
+		r = err_set(reterr, -EBADMSG, "the record of key %s in the device is another key's", k->label);
 	if (r == 0)
 		r = backend_token.load(v->rings.slot[k->slot], k->label, &record, &k->material.serial, reterr);
-	if (r == 0 && !backend_token.device->is(k->material.serial, k->spki))
-		r = err_set(reterr, -EBADMSG, "the record of key %s in the device is another key's", k->label);
 	if (r < 0)
 		k->material.serial = 0;
 	return r;

@@ -45,6 +45,8 @@ int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr) CHECK
  * is neither in a keyring nor sealed, so it is gone for good; -EIO: it gives wrong results; -EBADMSG: cannot be unsealed; -ENOTSUP: a level is named, by
  * the configuration or the maker, and the key's own is not to be had. */
 int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
+/* Of a key in a device: whether the record in its keyring has another reference than the file's. Then the file's is right. */
+bool vault_is_stale(const struct vault *v, const struct vault_key *k);
 /* Of that key, or (NULL) of keys that are made from now on: "tpm2", "host", "file", "none"; "token": in the device. */
 const char *vault_at_rest(const struct vault *v, const struct vault_key *k);
 /* What better protection would need, of that key, or (NULL) of keys that are made from now on. */

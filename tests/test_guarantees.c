@@ -709,6 +709,48 @@ static void test_record_exchanged(void)
 	ERR_clear_error();
 }
 
+/* The key's own hash before a reference that is not the key's: the record in the keyring is not what the file says, and the file is right. */
+static void reference_changed(EVP_PKEY *handle, const char *why, bool at_start)
+{
+	bool on;
+
+	CU_ASSERT_TRUE(found(KS_SLOT_ACTIVE));
+	if (at_start)
+		custodian_stop();
+	CU_ASSERT_EQUAL(as_view(VIEW_SAME_LINKED, call_put), 0);
+	CU_ASSERT_EQUAL(as_view(VIEW_ROOT_LINKED, call_record_checked), EBADMSG);
+	if (at_start)
+		CU_ASSERT_TRUE(custodian_again());
+	on = signs_on(handle);
+	if (!on)
+		printf("%s, %s: the key does not sign on\n", why, at_start ? "at the start" : "while the custodian runs");
+	CU_ASSERT_TRUE(on);
+	CU_ASSERT_TRUE(made_good(handle));
+}
+
+static void test_reference_changed(void)
+{
+	AUTO(pkey) EVP_PKEY *handle = NULL;
+	char spki[KS_SPKI_HEX], other[KS_SPKI_HEX];
+
+	NEED(there, NULL);
+	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, spki, NULL), 0);
+	CU_ASSERT_EQUAL(make(KS_SLOT_SHADOW, other, NULL), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
+	copy_name(spki);
+	CU_ASSERT_TRUE(found(KS_SLOT_SHADOW));
+	CU_ASSERT_EQUAL(as_view(VIEW_SAME_LINKED, call_take), 0);
+	memcpy(at->record, spki, KS_SPKI_HEX - 1);
+	for (int at_start = 0; at_start < 2; at_start++)
+		reference_changed(handle, "another key's reference", at_start);
+	at->record_len = KS_SPKI_HEX + 17;
+	memcpy(at->record + KS_SPKI_HEX, "handle:0x8100ffff", 17);
+	for (int at_start = 0; at_start < 2; at_start++)
+		reference_changed(handle, "nobody's reference", at_start);
+	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, NULL, NULL), 0);
+	ERR_clear_error();
+}
+
 /* ---- files */
 
 static bool owned(const char *path, mode_t mode)
@@ -1031,6 +1073,7 @@ static CU_TestInfo tests_token[] = {
 	EACH_LEVELS,
 	{ "a record without its device signs nothing", test_record_alone },
 	{ "another key's record is found out, and the right one comes back", test_record_exchanged },
+	{ "so is one with another reference", test_reference_changed },
 	CU_TEST_INFO_NULL,
 };
 
