@@ -196,7 +196,7 @@ static void device_done(struct job *job)
 		r = -ENOTSUP; /* in its words, which say what to do */
 	free(t);
 	if (r == 0)
-		r = rings_renew(&g->server->vault->rings, &e);
+		r = vault_rings_renew(g->server->vault, &e);
 	if (r == 0)
 		r = g->backend->load(g->server->vault->rings.slot[g->key->slot], g->key->label, &g->made.copy, &g->made.serial, &e);
 	if (r == 0)
@@ -306,7 +306,7 @@ static int making_fill(struct making *g, const struct client *c, const struct cu
 static int making_fork(struct making *g, const struct custody_msg *m, struct err *reterr)
 {
 	struct server *s = g->server;
-	int r = rings_renew(&s->vault->rings, reterr);
+	int r = vault_rings_renew(s->vault, reterr);
 	struct keygen_order order = {
 		.label = m->label, .bits = (int) m->number, .backend = g->backend, .ring = s->vault->rings.slot[g->key->slot],
 		.seal = s->vault->sealing ? &s->vault->seal : NULL,

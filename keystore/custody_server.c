@@ -103,7 +103,10 @@ static int listen_get(const struct custody_options *o, struct err *reterr)
 
 static void say(int level, const struct err *e, const char *label)
 {
-	log_line(level, "key %s: %s", label, e->text);
+	if (label)
+		log_line(level, "key %s: %s", label, e->text);
+	else
+		log_line(level, "%s", e->text);
 }
 
 static void close_up(void)

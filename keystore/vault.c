@@ -250,6 +250,49 @@ int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr)
 	return 0;
 }
 
+/* ---- Seal=none: the secret lives in the anchor, so that it lasts exactly as long as the keys do */
+
+#define SECRET_NAME "machine-secret"
+
+static bool secret_read(const struct vault *v, uint8_t ret[SEAL_SECRET_BYTES])
+{
+	long id = keyctl_search(v->rings.anchor, "user", SECRET_NAME, 0);
+
+	return id >= 0 && keyctl_read((key_serial_t) id, (char *) ret, SEAL_SECRET_BYTES) == SEAL_SECRET_BYTES;
+}
+
+static int secret_put(const struct vault *v, struct err *reterr)
+{
+	return add_key("user", SECRET_NAME, v->seal.secret, SEAL_SECRET_BYTES, v->rings.anchor) < 0 ? rings_error(errno, "machine secret", reterr) : 0;
+}
+
+static int secret_unsealed(struct vault *v, struct err *reterr)
+{
+	if (secret_read(v, v->seal.secret))
+		return 0;
+	if (RAND_priv_bytes(v->seal.secret, SEAL_SECRET_BYTES) != 1)
+		return err_from_openssl(reterr, -EIO, "making the machine secret");
+	return secret_put(v, reterr);
+}
+
+int vault_rings_renew(struct vault *v, struct err *reterr)
+{
+	uint8_t secret[SEAL_SECRET_BYTES] = { 0 };
+	struct err e = { .code = 0 };
+	int r = rings_renew(&v->rings, reterr);
+	bool there = r == 0 && (v->sealing || (secret_read(v, secret) && CRYPTO_memcmp(secret, v->seal.secret, sizeof(secret)) == 0));
+
+	OPENSSL_cleanse(secret, sizeof(secret));
+	if (r < 0 || there)
+		return r;
+	r = secret_put(v, reterr);
+	if (r < 0)
+		return r;
+	(void) err_set(&e, -ENOKEY, "the machine secret was gone from its keyring, or another, and is put back"); /* returns its code */
+	v->say(LOG_WARNING, &e, NULL);
+	return 0;
+}
+
 /* ---- finding keys again */
 
 /* -ENOKEY: another's; else it could not be tried. */
@@ -420,7 +463,7 @@ int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 
 	EVP_PKEY_free(TAKE(k->material.parsed));
 	k->made_at = vault_key_made_at(k);
-	r = rings_renew(&v->rings, reterr);
+	r = vault_rings_renew(v, reterr);
 	if (r < 0 || in_device(k))
 		return r < 0 ? r : record_restore(v, k, reterr);
 	found = rings_search(v, k);
@@ -440,29 +483,29 @@ int vault_restore(struct vault *v, struct vault_key *k, struct err *reterr)
 
 /* ---- start-up */
 
-static void lowered_say(const struct vault *v, const struct vault_key *k, vault_say_fn say)
+static void lowered_say(const struct vault *v, const struct vault_key *k)
 {
 	struct err e = { .code = 0 };
 
 	(void) err_set(&e, -ENOTSUP, "made at level %s, restored at %s: %s", ks_protection_name(k->made_at), ks_protection_name(k->protection),
 		       v->levels.why_not[k->made_at].text); /* returns its code */
-	say(LOG_WARNING, &e, k->label);
+	v->say(LOG_WARNING, &e, k->label);
 }
 
 /* What cannot be had is said and kept, in case the secret comes back; what is nowhere any more leaves its slot free. */
-static int key_recover(struct vault *v, struct vault_key *k, vault_say_fn say, struct err *reterr)
+static int key_recover(struct vault *v, struct vault_key *k, struct err *reterr)
 {
 	struct err why = { .code = 0 };
 	int r = vault_restore(v, k, &why);
 
 	if (r < 0)
-		say(LOG_ERR, &why, k->label);
+		v->say(LOG_ERR, &why, k->label);
 	else if (vault_key_made_at(k) != k->protection)
-		lowered_say(v, k, say);
+		lowered_say(v, k);
 	return r == -ENODATA ? vault_delete(v, k, reterr) : 0;
 }
 
-static int label_load(struct vault *v, const char *label, vault_say_fn say, struct err *reterr)
+static int label_load(struct vault *v, const char *label, struct err *reterr)
 {
 	/* previous first: moving the promoted key over the active ring must not destroy the one that belongs in previous */
 	static const enum ks_slot order[] = { KS_SLOT_PREVIOUS, KS_SLOT_ACTIVE, KS_SLOT_SHADOW };
@@ -487,7 +530,7 @@ static int label_load(struct vault *v, const char *label, vault_say_fn say, stru
 		r = seal_reject_key(&v->seal, k->reject_random, k->reject_key, reterr);
 		if (r < 0)
 			return r;
-		r = key_recover(v, k, say, reterr);
+		r = key_recover(v, k, reterr);
 		if (r < 0)
 			return r;
 	}
@@ -515,7 +558,7 @@ static bool copy_known(const struct vault *v, char *name)
 	return vault_find_spki(v, name, dot + 1) != NULL;
 }
 
-static int folder_walk(struct vault *v, bool sweep, vault_say_fn say, struct err *reterr)
+static int folder_walk(struct vault *v, bool sweep, struct err *reterr)
 {
 	AUTO(dir) DIR *d = opendir(v->dir);
 	struct dirent *entry;
@@ -530,7 +573,7 @@ static int folder_walk(struct vault *v, bool sweep, vault_say_fn say, struct err
 		if (!name || asprintf(&path, "%s/%s", v->dir, entry->d_name) < 0)
 			return -ENOMEM;
 		if (!sweep && suffix_cut(name, META_SUFFIX) && conf_name_ok(name))
-			r = label_load(v, name, say, reterr);
+			r = label_load(v, name, reterr);
 		else if (sweep && (suffix_cut(name, SEALED_SUFFIX) || suffix_cut(name, RECORD_SUFFIX)) && !copy_known(v, name))
 			file_drop(path);
 	}
@@ -551,7 +594,7 @@ static bool sweep_keep(void *userdata, const char *description)
 
 static int sweep(struct vault *v, struct err *reterr)
 {
-	int r = folder_walk(v, true, NULL, reterr);
+	int r = folder_walk(v, true, reterr);
 
 	for (int i = 0; r == 0 && i < KS_SLOT_N_; i++) {
 		struct sweep s = { .v = v, .slot = (enum ks_slot) i };
@@ -560,20 +603,6 @@ static int sweep(struct vault *v, struct err *reterr)
 	}
 	fs_sweep(v->dir);
 	return r;
-}
-
-/* Seal=none: the secret lives in the anchor, so that it lasts exactly as long as the keys do. */
-static int secret_unsealed(struct vault *v, struct err *reterr)
-{
-	long id = keyctl_search(v->rings.anchor, "user", "machine-secret", 0);
-
-	if (id >= 0 && keyctl_read((key_serial_t) id, (char *) v->seal.secret, SEAL_SECRET_BYTES) == SEAL_SECRET_BYTES)
-		return 0;
-	if (RAND_priv_bytes(v->seal.secret, SEAL_SECRET_BYTES) != 1)
-		return err_from_openssl(reterr, -EIO, "making the machine secret");
-	if (add_key("user", "machine-secret", v->seal.secret, SEAL_SECRET_BYTES, v->rings.anchor) < 0)
-		return rings_error(errno, "machine secret", reterr);
-	return 0;
 }
 
 int vault_open(const char *dir, enum ks_protection protection, bool sealing, bool keep_parsed, vault_say_fn say, struct vault **ret, struct err *reterr)
@@ -586,6 +615,7 @@ int vault_open(const char *dir, enum ks_protection protection, bool sealing, boo
 		return -ENOMEM;
 	v->sealing = sealing;
 	v->keep_parsed = keep_parsed;
+	v->say = say;
 	v->named = protection != KS_PROTECTION_AUTO;
 	v->dir = strdup(dir);
 	if (!v->dir)
@@ -600,7 +630,7 @@ int vault_open(const char *dir, enum ks_protection protection, bool sealing, boo
 	if (r == 0)
 		r = backend_choose(&v->levels, protection, &v->backend, reterr);
 	if (r == 0)
-		r = folder_walk(v, false, say, reterr);
+		r = folder_walk(v, false, reterr);
 	if (r == 0)
 		r = sweep(v, reterr);
 	v->opened = r == 0;

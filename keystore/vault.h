@@ -8,12 +8,15 @@
 #include "keystore/ring.h"
 #include "keystore/seal.h"
 
+typedef void (*vault_say_fn)(int level, const struct err *e, const char *label); /* what was found and repaired; label: NULL when it is of no key */
+
 struct vault {
 	char *dir;
 	bool opened; /* its keys have been found */
 	bool sealing;
 	bool keep_parsed;
 	bool named; /* the configuration names a level: no key is restored at a lower one than it was made at */
+	vault_say_fn say;
 	struct seal seal;
 	struct rings rings;
 	struct backend_levels levels;
@@ -21,8 +24,6 @@ struct vault {
 	struct vault_key **keys;
 	size_t n_keys;
 };
-
-typedef void (*vault_say_fn)(int level, const struct err *e, const char *what); /* what start-up found and repaired */
 
 /* Opens the folder (made when missing), finds each key in its keyring or restores it from its sealed copy, and clears what a crash left. A key that
  * cannot be had stays known, with serial 0. -ENOTSUP protection; -EBADMSG; -EACCES; -EPERM. */
@@ -35,6 +36,8 @@ struct vault_key *vault_find_spki(const struct vault *v, const char *label, cons
 /* Any key of the label, to judge whose it is. */
 struct vault_key *vault_find_label(const struct vault *v, const char *label);
 
+/* As rings_renew, before a key is made. With Seal=none the secret is put back where it is gone: what was made with it goes on having it after a restart. */
+int vault_rings_renew(struct vault *v, struct err *reterr) CHECKED;
 /* Adds a key that lies in its slot's keyring already (material.serial) with its sealed copy, or its record in a device. Takes a reference. Durable when it
  * returns. */
 int vault_add(struct vault *v, struct vault_key *k, const struct buf *copy, struct err *reterr) CHECKED;

@@ -241,6 +241,104 @@ static void test_unsealed(void)
 	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
 }
 
+static bool anchor_clear(void)
+{
+	return keyctl_clear(keyd_anchor(&keyd)) == 0;
+}
+
+static bool anchor_unlink(void)
+{
+	return keyctl_unlink(keyd_anchor(&keyd), KEY_SPEC_USER_KEYRING) == 0;
+}
+
+static bool anchor_revoke(void)
+{
+	return keyctl_revoke(keyd_anchor(&keyd)) == 0;
+}
+
+static bool secret_invalidate(void)
+{
+	return keyctl_invalidate((key_serial_t) keyctl_search(keyd_anchor(&keyd), "user", "machine-secret", 0)) == 0;
+}
+
+static bool secret_overwrite(void)
+{
+	static const char other[32];
+
+	return keyctl_update((key_serial_t) keyctl_search(keyd_anchor(&keyd), "user", "machine-secret", 0), other, sizeof(other)) == 0;
+}
+
+/* What a refused padding is answered by: it depends on key, ciphertext and machine secret, and on nothing else. */
+static bool rejected_get(EVP_PKEY *key, unsigned char plain[256], size_t *len)
+{
+	static const unsigned char cipher[256] = { 0, 7 };
+	AUTO(pkey_ctx) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+
+	*len = 256;
+	return ctx && EVP_PKEY_decrypt_init(ctx) == 1 && EVP_PKEY_decrypt(ctx, plain, len, cipher, sizeof(cipher)) == 1;
+}
+
+static bool said(int log_fd, const char *words)
+{
+	char text[16384];
+	ssize_t n = pread(log_fd, text, sizeof(text), 0);
+
+	return n > 0 && memmem(text, (size_t) n, words, strlen(words)) != NULL;
+}
+
+/* Seal=none, and the keyrings are lost while the custodian runs: the key is lost with them, and is said to be. Keys made afterwards are what others are. */
+static void unsealed_lost(struct ks *ks, bool (*lose)(void), bool key_too)
+{
+	AUTO(pkey) EVP_PKEY *mine = NULL;
+	AUTO(pkey) EVP_PKEY *lent = NULL;
+	unsigned char before[256], after[256];
+	char spki[KS_SPKI_HEX];
+	size_t len, again;
+
+	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "mine", KS_SLOT_ACTIVE, NULL, &mine, NULL, NULL), 0);
+	CU_ASSERT_TRUE(lose());
+	CU_ASSERT_EQUAL(keyd_key_works(mine), !key_too);
+	ERR_clear_error();
+	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), key_too ? 0 : -EEXIST);
+	CU_ASSERT_EQUAL(make(ks, "lent", KS_SLOT_ACTIVE, NULL, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "lent", KS_SLOT_ACTIVE, NULL, &lent, NULL, NULL), 0);
+	CU_ASSERT_TRUE(rejected_get(lent, before, &len));
+	keyd_signal(&keyd, SIGKILL);
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(rejected_get(lent, after, &again));
+	CU_ASSERT_TRUE(len == again && memcmp(before, after, len) == 0);
+	CU_ASSERT_EQUAL(ks_delete(ks, "mine", NULL, NULL), 0);
+	CU_ASSERT_EQUAL(ks_delete(ks, "lent", NULL, NULL), 0);
+}
+
+static void test_unsealed_lost(void)
+{
+	static const struct { const char *why; bool (*lose)(void), key_too; } rows[] = {
+		{ "the anchor emptied", anchor_clear, true },	      { "unlinked", anchor_unlink, true },	{ "revoked", anchor_revoke, true },
+		{ "the secret alone destroyed", secret_invalidate, false }, { "overwritten", secret_overwrite, false },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		AUTO(file) FILE *log = tmpfile();
+		AUTO(fd) int was = dup(STDERR_FILENO);
+		struct ks *ks = NULL;
+		unsigned failed = CU_get_number_of_failures();
+
+		CU_ASSERT_TRUE(log && was >= 0 && dup2(fileno(log), STDERR_FILENO) >= 0);
+		CU_ASSERT_TRUE(keyd_setup(&keyd, "[Keyd]\nSeal=none\n"));
+		CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+		unsealed_lost(ks, rows[i].lose, rows[i].key_too);
+		CU_ASSERT_EQUAL(said(fileno(log), "key mine is lost"), rows[i].key_too);
+		CU_ASSERT_TRUE(said(fileno(log), "the machine secret was gone from its keyring, or another, and is put back"));
+		ks_close(ks);
+		CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+		CU_ASSERT_TRUE(dup2(was, STDERR_FILENO) >= 0);
+		if (CU_get_number_of_failures() > failed)
+			printf("%s\n", rows[i].why);
+	}
+}
+
 /* Another machine's secret: the sealed copy is there and of no use, which is said and stops nothing else. */
 static void test_foreign_secret(void)
 {
@@ -366,6 +464,7 @@ static CU_TestInfo tests[] = {
 	{ "forked workers, by the user and groups that they dropped to", test_workers },
 	{ "Makers= may make keys", test_maker },
 	{ "Seal=none lasts as long as the keyrings", test_unsealed },
+	{ "and a key made after they were lost as long as any", test_unsealed_lost },
 	{ "a foreign machine secret", test_foreign_secret },
 	{ "configurations that are refused", test_start_refused },
 	{ "nonsense on the socket", test_nonsense },
