@@ -101,6 +101,8 @@ static int delete_one(struct server *s, const struct client *c, struct vault_key
 	r = vault_delete(s->vault, k, reterr);
 	if (r == 0)
 		log_event(LOG_EV_KEY_DELETED, NULL, "key %s, slot %s", held->label, ks_slot_name(slot));
+	else
+		log_line(LOG_ERR, "key %s is not deleted: %s", k->label, err_text(reterr, r));
 	return r;
 }
 
@@ -113,8 +115,15 @@ int keys_delete(struct server *s, const struct client *c, const struct custody_m
 		k = vault_find_spki(s->vault, m->label, m->spki);
 		return k ? delete_one(s, c, k, reterr) : 0;
 	}
-	while (r == 0 && (k = vault_find_label(s->vault, m->label)))
-		r = delete_one(s, c, k, reterr);
+	for (int i = 0; i < KS_SLOT_N_; i++) { /* one that fails keeps none of the others alive */
+		struct err e = { .code = 0 };
+		int one;
+
+		k = vault_find(s->vault, m->label, (enum ks_slot) i);
+		one = k ? delete_one(s, c, k, &e) : 0;
+		if (one < 0)
+			r = err_set(reterr, one, "%s", err_text(&e, one));
+	}
 	return r;
 }
 

@@ -47,7 +47,8 @@ int ks_load(struct ks *ks, const char *label, enum ks_slot slot, const char *spk
 /* Active becomes previous (an older previous is destroyed), shadow becomes active. 0 also when spki already is active. -ENOKEY when it is neither;
  * -EBUSY while a key of label is being made. Durable when it returns. */
 int ks_promote(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;
-/* Destroys the key of label with that spki (NULL: every key of label), sealed copy included. 0 also when there is none. */
+/* Destroys the key of label with that spki (NULL: every key of label), sealed copy included. 0 also when there is none. An error: it is not destroyed, or
+ * not all of it, and is to be deleted again. */
 int ks_delete(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;
 /* Whether a key can be made at that level now; makes none. -ENOTSUP, with the reason and what it needs; -EACCES to who may not make keys. */
 int ks_level(struct ks *ks, enum ks_protection protection, struct err *reterr) CHECKED;

@@ -147,6 +147,7 @@ int rings_key_remove(key_serial_t ring, const char *type, const char *label)
 {
 	key_serial_t id;
 	bool moved;
+	int r;
 
 	/* a revoked or expired key cannot be found or described, and its payload stays for minutes: whatever has no description is unlinked */
 	if (rings_key_find(ring, type, label, &id) < 0)
@@ -155,9 +156,8 @@ int rings_key_remove(key_serial_t ring, const char *type, const char *label)
 	 * With a full quota there is no room to move it */
 	moved = keyctl_move(id, ring, KEY_SPEC_PROCESS_KEYRING, 0) == 0;
 	/* invalidated, not only unlinked: a second link or a possessor elsewhere must not keep it alive */
-	if (keyctl_invalidate(id) < 0 && errno != ENOKEY)
-		return -errno;
+	r = keyctl_invalidate(id) < 0 && errno != ENOKEY ? -errno : 0;
 	if (moved)
 		(void) keyctl_clear(KEY_SPEC_PROCESS_KEYRING); /* cannot fail: it is ours */
-	return 0;
+	return r;
 }

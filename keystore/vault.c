@@ -1,5 +1,6 @@
 /* The vault: see vault.h. Order of every change: sealed copy, then the label's file (the truth), then keyrings, then removal of what is no longer
- * named. So a crash leaves too much, never too little, and the next start repairs it. */
+ * named. So a crash leaves too much, never too little, and the next start repairs it. A deletion has the file last: until all is destroyed, the key is
+ * named, and may be deleted again. */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -130,25 +131,21 @@ static void keys_remove(struct vault *v, struct vault_key *k)
 		}
 }
 
-/* What cannot be removed now is removed at the next start, which sweeps. */
-static void file_drop(const char *path)
-{
-	struct err e = { .code = 0 };
-
-	if (fs_remove(path, &e) < 0)
-		return; /* libraries do not log, and nothing depends on it */
-}
-
-/* Destroys what a key no longer named leaves behind. */
-static void leftovers_remove(const struct vault *v, struct vault_key *k)
+/* The key and its copy, the copy last: as long as it is there, the other comes back. */
+static int key_destroy(const struct vault *v, struct vault_key *k, struct err *reterr)
 {
 	AUTO(mem) char *path = copy_path(v, k);
+	int r;
 
-	(void) k->backend->remove(v->rings.slot[k->slot], k->label);
-	if (path)
-		file_drop(path);
-	k->material.serial = 0;
+	if (!path)
+		return -ENOMEM;
+	k->material.serial = 0; /* where it stays, it is found at its next use */
 	EVP_PKEY_free(TAKE(k->material.parsed));
+	r = k->backend->remove(v->rings.slot[k->slot], k->label);
+	if (r < 0)
+		return err_set(reterr, r, "it cannot be destroyed in its keyring: %s", strerror(-r));
+	r = fs_remove(path, reterr);
+	return r < 0 ? err_prefix(reterr, r, "its copy is not destroyed") : 0;
 }
 
 static int parsed_keep(const struct vault *v, struct vault_key *k, struct err *reterr)
@@ -200,6 +197,7 @@ static int ring_move(const struct vault *v, struct vault_key *k, enum ks_slot fr
 int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr)
 {
 	struct vault_key *slots[KS_SLOT_N_], *old, *previous;
+	struct err left = { .code = 0 };
 	int r;
 
 	if (k->slot == KS_SLOT_ACTIVE)
@@ -218,7 +216,8 @@ int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr)
 		return r;
 	FAULT("keyd.promoted");
 	if (old && previous) {
-		leftovers_remove(v, previous);
+		if (key_destroy(v, previous, &left) < 0) /* which the next start repeats */
+			v->say(LOG_ERR, &left, previous->label);
 		keys_remove(v, previous);
 	}
 	if (old) {
@@ -236,15 +235,17 @@ int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr)
 int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr)
 {
 	struct vault_key *slots[KS_SLOT_N_];
-	int r;
+	int r = key_destroy(v, k, reterr);
 
+	if (r < 0)
+		return r;
+	FAULT("keyd.destroyed");
 	slots_get(v, k->label, slots);
 	slots[k->slot] = NULL;
 	r = meta_store(v, k->label, slots, reterr);
 	if (r < 0)
 		return r;
 	FAULT("keyd.deleted");
-	leftovers_remove(v, k);
 	keys_remove(v, k);
 	rings_spare_make(&v->rings);
 	return 0;
@@ -558,6 +559,14 @@ static bool copy_known(const struct vault *v, char *name)
 	return vault_find_spki(v, name, dot + 1) != NULL;
 }
 
+static void file_drop(const struct vault *v, const char *path)
+{
+	struct err e = { .code = 0 };
+
+	if (fs_remove(path, &e) < 0)
+		v->say(LOG_WARNING, &e, NULL);
+}
+
 static int folder_walk(struct vault *v, bool sweep, struct err *reterr)
 {
 	AUTO(dir) DIR *d = opendir(v->dir);
@@ -575,7 +584,7 @@ static int folder_walk(struct vault *v, bool sweep, struct err *reterr)
 		if (!sweep && suffix_cut(name, META_SUFFIX) && conf_name_ok(name))
 			r = label_load(v, name, reterr);
 		else if (sweep && (suffix_cut(name, SEALED_SUFFIX) || suffix_cut(name, RECORD_SUFFIX)) && !copy_known(v, name))
-			file_drop(path);
+			file_drop(v, path);
 	}
 	return r;
 }

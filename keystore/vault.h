@@ -41,7 +41,7 @@ int vault_rings_renew(struct vault *v, struct err *reterr) CHECKED;
 /* Adds a key that lies in its slot's keyring already (material.serial) with its sealed copy, or its record in a device. Takes a reference. Durable when it
  * returns. */
 int vault_add(struct vault *v, struct vault_key *k, const struct buf *copy, struct err *reterr) CHECKED;
-/* As ks_promote and ks_delete; k must be in the vault. */
+/* As ks_promote and ks_delete; k must be in the vault. An old previous key that a promotion does not manage to destroy is said, and left to the next start. */
 int vault_promote(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 int vault_delete(struct vault *v, struct vault_key *k, struct err *reterr) CHECKED;
 /* Finds the key again, or restores it in a child as keygen_restore: no other thread of ours may be inside a library (jobs_quiesce). -ENODATA: it

@@ -879,6 +879,49 @@ static void test_destruction_by_promotion(void)
 	CU_ASSERT_TRUE(comes_true(as_before, &idle));
 }
 
+/* What stands where the copy was, and no file's removal removes. */
+static bool copy_blocked(void)
+{
+	return unlink(at->copy) == 0 && mkdir(at->copy, 0700) == 0;
+}
+
+/* A copy that stays is no destruction: the answer says so and names it, and the key keeps its slot until another attempt ends what the first began. */
+static void destruction_fails(const char *spki)
+{
+	struct err e = { .code = 0 };
+
+	CU_ASSERT_TRUE(ks_delete(ks, LABEL, spki, &e) < 0);
+	if (!strstr(e.text, at->copy))
+		printf("found '%s', wanted it to name %s\n", e.text, at->copy);
+	CU_ASSERT_PTR_NOT_NULL(strstr(e.text, at->copy));
+}
+
+static void test_destruction_fails(void)
+{
+	char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
+
+	NEED(there, NULL);
+	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, a, NULL), 0);
+	CU_ASSERT_EQUAL(make(KS_SLOT_SHADOW, b, NULL), 0);
+	copy_name(a);
+	aim(KS_SLOT_ACTIVE, 2);
+	CU_ASSERT_TRUE(copy_blocked());
+	destruction_fails(a);
+	CU_ASSERT_TRUE(destroyed_at_once()); /* as far as it goes */
+	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, b, NULL), -EEXIST);
+	destruction_fails(NULL); /* all of the label: the other one is gone */
+	CU_ASSERT_EQUAL(copies_count(), 1);
+	custodian_stop();
+	CU_ASSERT_TRUE(custodian_again());
+	destruction_fails(a);
+	CU_ASSERT_EQUAL(rmdir(at->copy), 0);
+	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, a, NULL), 0);
+	gone(0);
+	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, a, NULL), 0);
+	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, NULL, NULL), 0);
+	CU_ASSERT_TRUE(comes_true(as_before, &idle));
+}
+
 /* ---- a full quota */
 
 enum { FILLER_BYTES = 32767, FILLER_OVERHEAD_BYTES = 32, FULL_BYTES = 64 }; /* the least key needs 100 */
@@ -1063,6 +1106,7 @@ static void test_promotion_at_quota(void)
 	{ "a promotion with a full quota takes nothing either", test_promotion_at_quota },    \
 	{ "a key that is deleted is destroyed at once", test_destruction },                   \
 	{ "so is one that a promotion displaces", test_destruction_by_promotion },            \
+	{ "or else the answer says so, and another attempt ends it", test_destruction_fails }, \
 	{ "a full quota takes nothing from the keys that are there", test_quota },            \
 	{ "a start with a full quota finds the keys that are there", test_start_at_quota },   \
 	{ "the custodian's files are its user's alone", test_files },                         \

@@ -89,15 +89,19 @@ static void test_promote(void)
 
 static void test_delete(void)
 {
-	char a[KS_SPKI_HEX];
+	static const char *const faults[] = { "keyd.destroyed:1", "keyd.deleted:1" };
 
-	CU_ASSERT_TRUE(restart(NULL));
-	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, a), 0);
-	CU_ASSERT_TRUE(restart("keyd.deleted:1"));
-	CU_ASSERT_TRUE(ks_delete(ks, "tp", a, NULL) < 0);
-	CU_ASSERT_TRUE(restart(NULL));
-	CU_ASSERT_TRUE(empty(KS_SLOT_ACTIVE));
-	CU_ASSERT_EQUAL(ks_delete(ks, "tp", a, NULL), 0);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		char a[KS_SPKI_HEX];
+
+		CU_ASSERT_TRUE(restart(NULL));
+		CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, a), 0);
+		CU_ASSERT_TRUE(restart(faults[i]));
+		CU_ASSERT_TRUE(ks_delete(ks, "tp", a, NULL) < 0);
+		CU_ASSERT_TRUE(restart(NULL));
+		CU_ASSERT_TRUE(empty(KS_SLOT_ACTIVE));
+		CU_ASSERT_EQUAL(ks_delete(ks, "tp", a, NULL), 0);
+	}
 }
 
 static int setup(void)
