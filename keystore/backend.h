@@ -41,7 +41,7 @@ struct backend { /* NULL in the table: see "device" below */
 	int (*find)(key_serial_t ring, const char *label, key_serial_t *ret);
 	/* Destroys it. Gone already is success. */
 	int (*remove)(key_serial_t ring, const char *label);
-	/* Decodes the private key for KeepParsed; NULL where the key cannot be had. */
+	/* Decodes the private key for KeepParsed; NULL where the key cannot be had. -ENOKEY: it is gone, or what lies there is none; -ENOMEM. */
 	int (*parse)(key_serial_t serial, EVP_PKEY **ret, struct err *reterr);
 	/* Of a device, which pads for itself and may block for a second or, making a key, a minute; NULL elsewhere. -ENODEV: it does not answer. */
 	const struct backend_device *device;

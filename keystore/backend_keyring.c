@@ -1,6 +1,7 @@
 /* Level keyring: a `user` key in a keyring that only the custodian possesses; OpenSSL computes with it in our memory, which is locked and wiped. */
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/rsa.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -34,18 +35,31 @@ static EVP_PKEY *decode(const uint8_t *der, size_t len)
 	return p8 && p == der + len ? EVP_PKCS82PKEY(p8) : NULL;
 }
 
+/* What is wrong with the key costs it, where there is no copy; a want of memory passes. OpenSSL says it first or, with more after it, last. */
+static int decode_error(void)
+{
+	const unsigned long first = ERR_peek_error(), last = ERR_peek_last_error();
+
+	return ERR_GET_REASON(first) == ERR_R_MALLOC_FAILURE || ERR_GET_REASON(last) == ERR_R_MALLOC_FAILURE ? -ENOMEM : -ENOKEY;
+}
+
 static int parse(key_serial_t serial, EVP_PKEY **ret, struct err *reterr)
 {
 	uint8_t der[PKCS8_BYTES] = { 0 };
 	long n;
+	int r;
 
 	(void) mlock(der, sizeof(der)); /* best effort: without the limit's room it is the wiping that protects */
 	n = keyctl_read(serial, (char *) der, sizeof(der));
 	if (n < 0 || n > (long) sizeof(der))
-		return err_set(reterr, -ENOKEY, "reading the key from its keyring: %s", n < 0 ? strerror(errno) : "too long");
+		return err_set(reterr, n < 0 && errno == ENOMEM ? -ENOMEM : -ENOKEY, "reading the key from its keyring: %s",
+			       n < 0 ? strerror(errno) : "too long");
 	*ret = decode(der, (size_t) n);
 	OPENSSL_cleanse(der, sizeof(der));
-	return *ret ? 0 : err_from_openssl(reterr, -ENOKEY, "what lies in the keyring is not the key that was put there");
+	if (*ret)
+		return err_from_openssl(NULL, 0, "decoded"); /* only to empty the queue of what did not come to it */
+	r = decode_error();
+	return err_from_openssl(reterr, r, r == -ENOMEM ? "decoding the key" : "what lies in the keyring is not the key that was put there");
 }
 
 static int private_op(const struct backend_key *key, const uint8_t *in, uint8_t *out, size_t k, struct err *reterr)
