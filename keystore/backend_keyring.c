@@ -16,15 +16,12 @@ enum { PKCS8_BYTES = 4096 }; /* 4096 bits need 2375 */
 
 static int load(key_serial_t ring, const char *label, const struct buf *pkcs8, key_serial_t *ret, struct err *reterr)
 {
-	key_serial_t id;
+	int r;
 
 	if (pkcs8->len > PKCS8_BYTES)
 		return err_set(reterr, -EFBIG, "a key of %zu bytes, at most %d", pkcs8->len, PKCS8_BYTES);
-	id = add_key(TYPE, label, pkcs8->data, pkcs8->len, ring);
-	if (id < 0)
-		return rings_error(errno, "loading a key into a keyring", reterr);
-	*ret = id;
-	return 0;
+	r = rings_key_add(ring, TYPE, label, pkcs8, ret);
+	return r < 0 ? rings_error(-r, "loading a key into a keyring", reterr) : 0;
 }
 
 static EVP_PKEY *decode(const uint8_t *der, size_t len)

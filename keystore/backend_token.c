@@ -15,15 +15,12 @@ enum { HASH_BYTES = KS_SPKI_HEX - 1, RECORD_BYTES = KS_SPKI_HEX + TOKEN_REFERENC
 
 static int load(key_serial_t ring, const char *label, const struct buf *record, key_serial_t *ret, struct err *reterr)
 {
-	key_serial_t id;
+	int r;
 
 	if (record->len <= KS_SPKI_HEX || record->len > RECORD_BYTES || record->data[HASH_BYTES] != '\n')
 		return err_set(reterr, -EBADMSG, "the record of a token's key has %zu bytes, or no public key's hash", record->len);
-	id = add_key(TYPE, label, record->data, record->len, ring);
-	if (id < 0)
-		return rings_error(errno, "keeping the record of a token's key", reterr);
-	*ret = id;
-	return 0;
+	r = rings_key_add(ring, TYPE, label, record, ret);
+	return r < 0 ? rings_error(-r, "keeping the record of a token's key", reterr) : 0;
 }
 
 static int record_read(key_serial_t serial, struct buf *ret, struct err *reterr)

@@ -104,7 +104,7 @@ void rings_drop(const struct rings *r)
 	(void) keyctl_unlink(r->anchor, KEY_SPEC_USER_KEYRING);
 }
 
-int rings_sweep(key_serial_t ring, bool (*keep)(void *userdata, const char *description), void *userdata, struct err *reterr)
+int rings_sweep(key_serial_t ring, bool (*keep)(void *userdata, const char *type, const char *description), void *userdata, struct err *reterr)
 {
 	void *list = NULL;
 	int bytes = keyctl_read_alloc(ring, &list);
@@ -113,12 +113,13 @@ int rings_sweep(key_serial_t ring, bool (*keep)(void *userdata, const char *desc
 	if (bytes < 0)
 		return rings_error(errno, "reading a slot's keyring", reterr);
 	for (size_t i = 0; i < (size_t) bytes / sizeof(*ids); i++) {
-		char *text = NULL;
-		const char *description;
+		char *text = NULL, *description;
 
 		/* "type;uid;gid;perm;description" */
 		description = keyctl_describe_alloc(ids[i], &text) > 0 ? strrchr(text, ';') : NULL;
-		if (!description || !keep(userdata, description + 1))
+		if (description)
+			text[strcspn(text, ";")] = '\0';
+		if (!description || !keep(userdata, text, description + 1))
 			(void) keyctl_unlink(ids[i], ring); /* gone already is as good */
 		free(text);
 	}
@@ -136,22 +137,28 @@ int rings_key_find(key_serial_t ring, const char *type, const char *label, key_s
 	return 0;
 }
 
-static bool keep_all(void *userdata, const char *description)
+struct key_name {
+	const char *type, *label;
+};
+
+static bool keep_others(void *userdata, const char *type, const char *description)
 {
-	(void) userdata;
-	(void) description;
-	return true;
+	const struct key_name *n = userdata;
+
+	return strcmp(type, n->type) != 0 || strcmp(description, n->label) != 0;
 }
 
 int rings_key_remove(key_serial_t ring, const char *type, const char *label)
 {
+	struct key_name name = { .type = type, .label = label };
 	key_serial_t id;
 	bool moved;
 	int r;
 
-	/* a revoked or expired key cannot be found or described, and its payload stays for minutes: whatever has no description is unlinked */
+	/* A revoked or expired key cannot be found or described, and its payload stays for minutes: whatever has no description is unlinked. One whose
+	 * permissions somebody has taken away may be described, and not found. */
 	if (rings_key_find(ring, type, label, &id) < 0)
-		return rings_sweep(ring, keep_all, NULL, NULL);
+		return rings_sweep(ring, keep_others, &name, NULL);
 	/* the kernel gives the quota of a link back when it is unlinked or cleared, not when its collector takes it out: the key dies where all is cleared.
 	 * With a full quota there is no room to move it */
 	moved = keyctl_move(id, ring, KEY_SPEC_PROCESS_KEYRING, 0) == 0;
@@ -160,4 +167,16 @@ int rings_key_remove(key_serial_t ring, const char *type, const char *label)
 	if (moved)
 		(void) keyctl_clear(KEY_SPEC_PROCESS_KEYRING); /* cannot fail: it is ours */
 	return r;
+}
+
+int rings_key_add(key_serial_t ring, const char *type, const char *label, const struct buf *data, key_serial_t *ret)
+{
+	key_serial_t id = add_key(type, label, data->data, data->len, ring);
+
+	if (id < 0 && errno == EACCES && rings_key_remove(ring, type, label) == 0) /* one lies there that does not let itself be overwritten */
+		id = add_key(type, label, data->data, data->len, ring);
+	if (id < 0)
+		return -errno;
+	*ret = id;
+	return 0;
 }

@@ -6,6 +6,7 @@
 #include <keyutils.h>
 #include <stdbool.h>
 
+#include "common/buf.h"
 #include "common/err.h"
 #include "keystore/ks.h"
 
@@ -29,11 +30,13 @@ int rings_move(const struct rings *r, key_serial_t id, enum ks_slot from, enum k
 void rings_spare_make(struct rings *r);
 /* -errno with words; EDQUOT with the user's numbers from /proc/key-users and the way to raise them. */
 int rings_error(int errnum, const char *what, struct err *reterr) CHECKED;
-/* Unlinks every key of a ring whose description keep() does not know. */
-int rings_sweep(key_serial_t ring, bool (*keep)(void *userdata, const char *description), void *userdata, struct err *reterr) CHECKED;
+/* Unlinks every key of a ring whose type and description keep() does not know. */
+int rings_sweep(key_serial_t ring, bool (*keep)(void *userdata, const char *type, const char *description), void *userdata, struct err *reterr) CHECKED;
 
 /* The key of that type and label in ring. -ENOKEY: absent, revoked or expired. */
 int rings_key_find(key_serial_t ring, const char *type, const char *label, key_serial_t *ret) CHECKED;
+/* In place of another of that type and label, whatever its permissions. -errno. */
+int rings_key_add(key_serial_t ring, const char *type, const char *label, const struct buf *data, key_serial_t *ret) CHECKED;
 /* Destroys it at once, a revoked or expired one too. Gone already is success. */
 int rings_key_remove(key_serial_t ring, const char *type, const char *label) CHECKED;
 

@@ -594,10 +594,11 @@ struct sweep {
 	enum ks_slot slot;
 };
 
-static bool sweep_keep(void *userdata, const char *description)
+static bool sweep_keep(void *userdata, const char *type, const char *description)
 {
 	const struct sweep *s = userdata;
 
+	(void) type; /* a label is the same at each level */
 	return vault_find(s->v, description, s->slot) != NULL;
 }
 

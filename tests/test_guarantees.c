@@ -154,6 +154,17 @@ static int call_setperm_read(void)
 	return keyctl_setperm(at->key, KEY_POS_ALL | KEY_USR_ALL | KEY_GRP_ALL | KEY_OTH_ALL) < 0 ? errno : call_read();
 }
 
+/* It can be described, and not found. */
+static int call_setperm_view(void)
+{
+	return errno_of(keyctl_setperm(at->key, KEY_POS_VIEW | KEY_USR_VIEW));
+}
+
+static int call_setperm_none(void)
+{
+	return errno_of(keyctl_setperm(at->key, 0));
+}
+
 static int call_search_ring(void)
 {
 	return errno_of(keyctl_search(at->ring, key_type(), LABEL, 0));
@@ -341,6 +352,8 @@ static const struct row {
 	{ "link it", call_link, false, BOTH(EACCES, EACCES, OK, EACCES, OK) },
 	{ "link the custodian's @u", call_link_user, false, BOTH(EACCES, OK, OK, EACCES, OK) },
 	{ "overwrite it", call_update, true, { { EACCES, EACCES, EACCES, EACCES, EACCES }, { EACCES, EACCES, OK, EACCES, OK } } },
+	{ "leave it no permission but to be described", call_setperm_view, true, BOTH(EACCES, EACCES, OK, EACCES, OK) },
+	{ "leave it no permission", call_setperm_none, true, BOTH(EACCES, EACCES, OK, EACCES, OK) },
 	{ "give it to another user", call_chown, true, BOTH(EACCES, EACCES, EACCES, EACCES, OK) },
 	{ "set a time-out", call_timeout, true, BOTH(EACCES, EACCES, OK, EACCES, OK) },
 	{ "move it", call_move, true, BOTH(EACCES, EACCES, OK, EACCES, OK) },
@@ -857,6 +870,12 @@ static void test_destruction(void)
 	aim(KS_SLOT_ACTIVE, 1);
 	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, spki, NULL), 0);
 	gone(0);
+	CU_ASSERT_EQUAL(make(KS_SLOT_ACTIVE, spki, NULL), 0);
+	aim(KS_SLOT_ACTIVE, 1);
+	CU_ASSERT_EQUAL(as_view(VIEW_SAME_LINKED, call_setperm_view), 0); /* one that is not found is unlinked, and ends some ticks later */
+	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, spki, NULL), 0);
+	CU_ASSERT_TRUE(comes_true(not_listed, NULL));
+	CU_ASSERT_EQUAL(copies_count(), 0);
 	CU_ASSERT_TRUE(comes_true(as_before, &idle));
 }
 
