@@ -46,10 +46,10 @@ int vault_rings_renew(struct vault *v, struct err *reterr)
 	OPENSSL_cleanse(secret, sizeof(secret));
 	if (r < 0 || there)
 		return r;
-	r = secret_put(v, reterr);
-	if (r < 0)
-		return r;
-	(void) err_set(&e, -ENOKEY, "the machine secret was gone from its keyring, or another, and is put back"); /* returns its code */
+	if (secret_put(v, &e) < 0)
+		(void) err_prefix(&e, -EIO, "the machine secret is gone from its keyring"); /* both return their codes; a key is worth more */
+	else
+		(void) err_set(&e, -ENOKEY, "the machine secret was gone from its keyring, or another, and is put back");
 	v->say(LOG_WARNING, &e, NULL);
 	return 0;
 }

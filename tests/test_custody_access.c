@@ -268,6 +268,12 @@ static bool secret_overwrite(void)
 	return keyctl_update((key_serial_t) keyctl_search(keyd_anchor(&keyd), "user", "machine-secret", 0), other, sizeof(other)) == 0;
 }
 
+/* What cannot be put back is told, and costs no key. */
+static bool secret_block(void)
+{
+	return keyctl_setperm((key_serial_t) keyctl_search(keyd_anchor(&keyd), "user", "machine-secret", 0), 0) == 0;
+}
+
 /* What a refused padding is answered by: it depends on key, ciphertext and machine secret, and on nothing else. */
 static bool rejected_get(EVP_PKEY *key, unsigned char plain[256], size_t *len)
 {
@@ -310,6 +316,25 @@ static void unsealed_lost(struct ks *ks, bool (*lose)(void), bool key_too)
 	CU_ASSERT_TRUE(len == again && memcmp(before, after, len) == 0);
 	CU_ASSERT_EQUAL(ks_delete(ks, "mine", NULL, NULL), 0);
 	CU_ASSERT_EQUAL(ks_delete(ks, "lent", NULL, NULL), 0);
+}
+
+static void test_unsealed_blocked(void)
+{
+	AUTO(file) FILE *log = tmpfile();
+	AUTO(fd) int was = dup(STDERR_FILENO);
+	struct ks *ks = NULL;
+	char spki[KS_SPKI_HEX];
+
+	CU_ASSERT_TRUE(log && was >= 0 && dup2(fileno(log), STDERR_FILENO) >= 0);
+	CU_ASSERT_TRUE(keyd_setup(&keyd, "[Keyd]\nSeal=none\n"));
+	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), 0);
+	CU_ASSERT_TRUE(secret_block());
+	CU_ASSERT_EQUAL(make(ks, "lent", KS_SLOT_ACTIVE, NULL, spki), 0);
+	CU_ASSERT_TRUE(said(fileno(log), "the machine secret is gone from its keyring: machine secret: Permission denied"));
+	ks_close(ks);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+	CU_ASSERT_TRUE(dup2(was, STDERR_FILENO) >= 0);
 }
 
 static void test_unsealed_lost(void)
@@ -465,6 +490,7 @@ static CU_TestInfo tests[] = {
 	{ "Makers= may make keys", test_maker },
 	{ "Seal=none lasts as long as the keyrings", test_unsealed },
 	{ "and a key made after they were lost as long as any", test_unsealed_lost },
+	{ "also where its secret cannot be put back", test_unsealed_blocked },
 	{ "a foreign machine secret", test_foreign_secret },
 	{ "configurations that are refused", test_start_refused },
 	{ "nonsense on the socket", test_nonsense },
