@@ -20,13 +20,19 @@
 
 bool keyd_conf_write(const struct keyd *k, const char *conf)
 {
+	const char *level = getenv("KEYROLL_PROTECTION");
+	AUTO(mem) char *text = NULL;
 	char path[128];
 
 	(void) snprintf(path, sizeof(path), "%s/etc/keyroll", k->root);
 	if (fs_mkdir(path, 0755, NULL) < 0)
 		return false;
+	if (asprintf(&text, "%s%s%s%s", level ? "[Keyd]\nProtection=" : "", level ? level : "", level ? "\n" : "", conf ? conf : "") < 0) {
+		text = NULL;
+		return false;
+	}
 	(void) snprintf(path, sizeof(path), "%s/etc/keyroll/keyd.conf", k->root);
-	return fs_write(path, conf, strlen(conf), 0644, NULL) == 0;
+	return fs_write(path, text, strlen(text), 0644, NULL) == 0;
 }
 
 bool keyd_setup(struct keyd *k, const char *conf)
@@ -51,7 +57,7 @@ bool keyd_setup_as(struct keyd *k, const char *conf, uid_t uid)
 	k->uid = uid;
 	if (uid != 0 && chown(k->root, uid, (gid_t) -1) < 0)
 		return false;
-	return (!conf || keyd_conf_write(k, conf)) && keyd_start(k);
+	return ((!conf && !getenv("KEYROLL_PROTECTION")) || keyd_conf_write(k, conf)) && keyd_start(k);
 }
 
 static void child(const struct keyd *k)

@@ -18,7 +18,8 @@ struct keyd {
 	uid_t uid; /* whom the custodian runs as, when not 0 */
 };
 
-/* conf: text of keyd.conf, or NULL. */
+/* conf: text of keyd.conf, or NULL. $KEYROLL_PROTECTION, where it is set, is the level that keyd.conf names, unless conf names another: without it
+ * the custodian does not start. */
 bool keyd_setup(struct keyd *k, const char *conf);
 /* The same, run by another user (root only). */
 bool keyd_setup_as(struct keyd *k, const char *conf, uid_t uid);

@@ -19,8 +19,8 @@ run_test() {
 		fail "$1"
 }
 run_test test_ks_contract --setenv=KEYROLL_BACKENDS="kernel keyring"
-run_test test_custody_access
+run_test test_custody_access --setenv=KEYROLL_PROTECTION=kernel
 run_test test_guarantees --setenv=KEYROLL_BACKENDS="kernel keyring"
 run_test test_level_lost
-run_test test_provider
+run_test test_provider --setenv=KEYROLL_PROTECTION=kernel
 echo "ok: contract, access and provider tests at level kernel"
