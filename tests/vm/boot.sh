@@ -82,8 +82,8 @@ for _ in 1 2; do
 done
 begun=$(grep -c '^begin ' "$work/marks")
 ended=$(grep -c '^end ' "$work/marks")
-bad=$(tr -d '\r' <"$work/marks" | awk '$1 == "end" && $3 != 0 { print $3; exit }')
-[ -z "$bad" ] || exit "$bad"
+read -r phase bad < <(tr -d '\r' <"$work/marks" | awk '$1 == "end" && $3 != 0 { print $2, $3; exit }')
+[ -z "$bad" ] || { echo "phase $phase ended with status $bad"; exit "$bad"; }
 if [ "$begun" = 0 ] || [ "$begun" != "$ended" ] || [ "$emulator" != 0 ]; then
 	echo "no answer from the guest (emulator's status $emulator; 124: over $LIMIT_SEC s); its console:"
 	tail -n 60 "$work/console"

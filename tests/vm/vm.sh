@@ -28,7 +28,21 @@ work=$(mktemp -d /var/tmp/keyroll-vm.XXXXXX)
 trap 'if [ -n "${KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi' EXIT
 tpm=()
 if [ -n "${NO_TPM:-}" ] || ! command -v swtpm >/dev/null; then echo "without a TPM"; else tpm=("$work/tpm"); fi
-[ $# -gt 0 ] || set -- "${PHASES[@]}"
+
+# A phase that fails must fail here too, or one that ends well proves nothing.
+failing_fails() {
+	local status=0
+
+	bash "$here/disk.sh" "$kernel" "$work/state" "status 7" >"$work/out" 2>&1 || { cat "$work/out"; return 1; }
+	bash "$here/boot.sh" "$kernel" "$root" "$work/state" >"$work/out" 2>&1 || status=$?
+	if [ "$status" != 7 ] || ! grep -qx 'phase status ended with status 7' "$work/out"; then
+		cat "$work/out"
+		echo "FAIL: a phase that ends with status 7 ended here with $status"
+		return 1
+	fi
+	echo "ok: a phase that ends with status 7 ends so here"
+}
+[ $# -gt 0 ] || { failing_fails; set -- "${PHASES[@]}"; }
 bash "$here/disk.sh" "$kernel" "$work/state" "$@"
 status=0
 bash "$here/boot.sh" "$kernel" "$root" "$work/state" "${tpm[@]}" || status=$?
