@@ -1,5 +1,5 @@
 #!/bin/bash
-# The key store under a real systemd on a kernel that has the parser: as a service, what the contract, access and provider tests ask.
+# The key store under a real systemd on a kernel that has the parser: as a service, what the contract, access and provider tests ask, of level kernel.
 set -u
 here=${BASH_SOURCE[0]%/*}
 # shellcheck source=tests/installed.sh
@@ -18,9 +18,9 @@ run_test() {
 		--setenv=KEYROLL_KEYD="$(find /usr/lib* -name keyroll-keyd -type f | head -n 1)" --setenv=top_builddir="$PWD" "${@:2}" "$here/$1" ||
 		fail "$1"
 }
-run_test test_ks_contract --setenv=KEYROLL_BACKENDS="kernel keyring"
+run_test test_ks_contract --setenv=KEYROLL_BACKENDS=kernel
 run_test test_custody_access --setenv=KEYROLL_PROTECTION=kernel
-run_test test_guarantees --setenv=KEYROLL_BACKENDS="kernel keyring"
+run_test test_guarantees --setenv=KEYROLL_BACKENDS=kernel
 run_test test_level_lost
 run_test test_provider --setenv=KEYROLL_PROTECTION=kernel
 echo "ok: contract, access and provider tests at level kernel"

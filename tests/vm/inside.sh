@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs in the guest after each boot: takes the next phase off the list and runs inside-PHASE.sh. What it prints goes out by the second serial line;
-# "begin PHASE" and "end PHASE STATUS" by the third. After a good phase it reboots for the next one; else, or after the last, it turns the machine off.
+# "begin PHASE", "end PHASE STATUS" and "reboot CLOCK" by the third, CLOCK being the machine's own, in seconds since 1970. After a good phase it reboots
+# for the next one; else, or after the last, it turns the machine off.
 set -u
 export LC_ALL=C
 state=/var/lib/keyroll-vm
@@ -20,6 +21,7 @@ echo "--- $phase: status $status at $(cut -d ' ' -f 1 /proc/uptime) s"
 sync
 echo "end $phase $status" >/dev/ttyS2
 if [ "$status" = 0 ] && [ -s "$state/phases" ]; then
+	echo "reboot $(cat /sys/class/rtc/rtc0/since_epoch)" >/dev/ttyS2
 	systemctl --no-block reboot
 else
 	systemctl --no-block poweroff
