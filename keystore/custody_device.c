@@ -12,6 +12,7 @@
 #define LANE_TESTS UINT_MAX
 
 enum { DEVICE_START_MS = 20000, DEVICE_END_MS = 5000 };
+#define WATCH_USEC UINT64_C(1000000)
 
 static void first_run(struct job *job)
 {
@@ -38,17 +39,44 @@ int device_start(struct server *s, struct err *reterr)
 	return 0; /* one that hangs holds up no other level */
 }
 
-void device_sweep(struct server *s)
+/* Everyone who waits is answered, so that nobody else's room is taken up by them. What the device is at is answered when it returns. */
+static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	if (backend_token.device->hung(NULL) == 0)
-		return;
-	jobs_drop(s->device_jobs);
-	makings_abandon(s);
+	struct server *s = userdata;
+	int r = 0;
+
+	(void) source;
+	(void) usec;
+	if (backend_token.device->hung(NULL) < 0) {
+		jobs_drop(s->device_jobs);
+		makings_abandon(s);
+	} else if (jobs_wait(s->device_jobs, 0) < 0) { /* an idle one wakes no router */
+		r = device_watch(s, NULL);
+	}
+	return r;
+}
+
+int device_watch(struct server *s, struct err *reterr)
+{
+	int on = SD_EVENT_OFF, r;
+
+	if (s->device_watch) {
+		r = sd_event_source_get_enabled(s->device_watch, &on);
+		if (r >= 0 && on == SD_EVENT_OFF)
+			r = sd_event_source_set_time_relative(s->device_watch, WATCH_USEC);
+		if (r >= 0)
+			r = sd_event_source_set_enabled(s->device_watch, SD_EVENT_ONESHOT);
+	} else {
+		r = sd_event_add_time_relative(s->event, &s->device_watch, CLOCK_MONOTONIC, WATCH_USEC, WATCH_USEC / 10, on_watch, s);
+	}
+	return r < 0 ? err_set(reterr, r, "event loop: %s", strerror(-r)) : 0;
 }
 
 int device_end(struct server *s)
 {
 	int r = jobs_end(s->device_jobs, DEVICE_END_MS);
+
+	s->device_watch = sd_event_source_disable_unref(s->device_watch);
 
 	if (r == 0)
 		jobs_free(TAKE(s->device_jobs));
@@ -87,9 +115,13 @@ int device_level(struct server *s, struct client *c, const struct custody_msg *m
 {
 	const struct backend *b;
 	struct level_job *j;
+	int r;
 
 	if (backend_token.device->hung(NULL) < 0) /* which is what is found, so there is nothing to wait for */
 		return level_find(s->vault->dir, (enum ks_protection) m->protection, &s->vault->levels, &b, reterr);
+	r = device_watch(s, reterr);
+	if (r < 0)
+		return r;
 	j = calloc(1, sizeof(*j));
 	if (!j)
 		return -ENOMEM;
@@ -130,8 +162,12 @@ static void test_done(struct job *job)
 	free(j);
 }
 
-int device_test_keys(struct server *s)
+int device_test_keys(struct server *s, struct err *reterr)
 {
+	int r = device_watch(s, reterr);
+
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < s->vault->n_keys; i++) {
 		struct vault_key *k = s->vault->keys[i];
 		struct test_job *j;

@@ -17,10 +17,16 @@
 #include "keystore/secrecy.h"
 #include "keystore/token.h"
 
-int jobs_of(const struct server *s, const struct backend *b, struct jobs **ret, struct err *reterr)
+int jobs_of(struct server *s, const struct backend *b, struct jobs **ret, struct err *reterr)
 {
-	*ret = b->device && s->device_jobs ? s->device_jobs : s->jobs;
-	return b->device ? b->device->hung(reterr) : 0;
+	int r = b->device ? b->device->hung(reterr) : 0;
+
+	*ret = s->jobs;
+	if (r == 0 && b->device && s->device_jobs) {
+		*ret = s->device_jobs;
+		r = device_watch(s, reterr);
+	}
+	return r;
 }
 
 void server_quiesce(const struct server *s)
@@ -39,8 +45,6 @@ void server_resume(const struct server *s)
 
 int dispatch(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr)
 {
-	if (s->device_jobs)
-		device_sweep(s);
 	switch (m->op) {
 	case CUSTODY_OP_GENERATE:
 		return making_start(s, c, m, reterr);
@@ -208,7 +212,7 @@ static int serve(struct server *s, int listen_fd, struct err *reterr)
 		log_event(LOG_EV_STARTED, NULL, "%zu keys", s->vault->n_keys);
 		(void) sd_notifyf(0, "READY=1\nSTATUS=%zu keys, protection %s", s->vault->n_keys, ks_protection_name(s->vault->backend->protection));
 		if (s->device_jobs)
-			r = device_test_keys(s);
+			r = device_test_keys(s, reterr);
 		if (r >= 0)
 			r = sd_event_loop(s->event);
 		(void) sd_notify(0, "STOPPING=1");

@@ -33,6 +33,7 @@ struct server {
 	struct jobs *jobs;
 	struct jobs *device_jobs; /* NULL: no device is configured */
 	struct job device_first;  /* asks it whether it is there */
+	sd_event_source *device_watch; /* NULL: it has had no work yet */
 	struct client *clients;
 	struct making *makings;
 	size_t n_clients, n_makings;
@@ -59,8 +60,8 @@ void client_ready(struct client *c);
 
 /* custody_server.c: whichever m asks for. */
 int dispatch(struct server *s, struct client *c, struct custody_msg *m, struct err *reterr) CHECKED;
-/* custody_server.c: where private operations of that backend are queued, unless it is a device that hangs: -ENODEV. */
-int jobs_of(const struct server *s, const struct backend *b, struct jobs **ret, struct err *reterr) CHECKED;
+/* custody_server.c: where private operations of that backend are queued, unless it is a device that hangs: -ENODEV. Errors as device_watch. */
+int jobs_of(struct server *s, const struct backend *b, struct jobs **ret, struct err *reterr) CHECKED;
 /* custody_server.c: no thread of ours is inside a library between the two, but for what jobs_block is for. */
 void server_quiesce(const struct server *s);
 void server_resume(const struct server *s);
@@ -87,10 +88,11 @@ int keys_level(struct server *s, struct client *c, const struct custody_msg *m, 
 int device_start(struct server *s, struct err *reterr) CHECKED;
 /* LEVEL, of the device: asks it. -ENOTSUP at once when it hangs. */
 int device_level(struct server *s, struct client *c, const struct custody_msg *m, struct err *reterr) CHECKED;
-/* Tests the keys that were found, one by one, and says which do not work. -ENOMEM. */
-int device_test_keys(struct server *s) CHECKED;
-/* If the device hangs: whoever waits for it is answered, so that nobody else's room is taken up by them. */
-void device_sweep(struct server *s);
+/* Tests the keys that were found, one by one, and says which do not work. -ENOMEM, and errors as device_watch. */
+int device_test_keys(struct server *s, struct err *reterr) CHECKED;
+/* Before each job for the device: should it hang, whoever waits for it is answered within a second of when that shows, though nobody asks for anything.
+ * Errors as sd_event_add_time(3). */
+int device_watch(struct server *s, struct err *reterr) CHECKED;
 /* Closes the device and ends the thread. -ETIMEDOUT: the device hangs, so that no memory of ours may be freed any more. */
 int device_end(struct server *s) CHECKED;
 
