@@ -1,6 +1,7 @@
 /* What one user's crowd does to itself and to others. The custodian's only worker is stopped (ptrace) while requests are sent, so that the queue is
  * what the test says, and it is let go to see whom it serves when. It takes root. */
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
 #include <sched.h>
 #include <string.h>
@@ -220,10 +221,7 @@ static void test_crowd(void)
 	struct crowd c;
 	pid_t worker;
 
-	if (!there) {
-		printf("(skipped: not root, or no users " CROWD_USER " and " OTHER_USER ") ");
-		return;
-	}
+	NEED(there, "not root, or no users " CROWD_USER " and " OTHER_USER);
 	worker = worker_find();
 	CU_ASSERT_TRUE(crowd_connect(&c));
 	CU_ASSERT_TRUE(worker_stop(worker));
@@ -240,8 +238,37 @@ static void test_crowd(void)
 	crowd_close(&c);
 }
 
+static bool is_quiet(int fd, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, ms) == 0;
+}
+
+/* The asker has given up by then. */
+static void test_late(void)
+{
+	static const char text[] = "the request has waited for more than 2000 ms";
+	AUTO(custody_msg) struct custody_msg m = CUSTODY_MSG_EMPTY;
+	AUTO(fd) int fd = -1;
+	pid_t worker;
+
+	NEED(there, "not root, or no users " CROWD_USER " and " OTHER_USER);
+	worker = worker_find();
+	fd = connect_as(crowd_uid);
+	CU_ASSERT_TRUE(worker_stop(worker));
+	CU_ASSERT_TRUE(ask(fd, CUSTODY_OP_SIGN));
+	CU_ASSERT_TRUE(is_quiet(fd, CUSTODY_TIMEOUT_MS + 100));
+	CU_ASSERT_TRUE(worker_go(worker));
+	CU_ASSERT_EQUAL(answer(fd, &m), -ETIMEDOUT);
+	CU_ASSERT_PTR_NOT_NULL(memmem(m.body.data, m.body.len, text, strlen(text)));
+	CU_ASSERT_TRUE(ask(fd, CUSTODY_OP_SIGN));
+	CU_ASSERT_EQUAL(answer_status(fd), 0);
+}
+
 static CU_TestInfo tests[] = {
 	{ "64 requests of a user wait, the next is refused, and another user is served in turn", test_crowd },
+	{ "what is served too late is told so, not computed", test_late },
 	CU_TEST_INFO_NULL,
 };
 
