@@ -22,9 +22,13 @@ static bool secret_read(const struct vault *v, uint8_t ret[SEAL_SECRET_BYTES])
 	return id >= 0 && keyctl_read((key_serial_t) id, (char *) ret, SEAL_SECRET_BYTES) == SEAL_SECRET_BYTES;
 }
 
-static int secret_put(const struct vault *v, struct err *reterr)
+static int secret_put(struct vault *v, struct err *reterr)
 {
-	return add_key("user", SECRET_NAME, v->seal.secret, SEAL_SECRET_BYTES, v->rings.anchor) < 0 ? rings_error(errno, "machine secret", reterr) : 0;
+	const struct buf secret = { .data = v->seal.secret, .len = SEAL_SECRET_BYTES };
+	key_serial_t id;
+	int r = rings_key_add(v->rings.anchor, "user", SECRET_NAME, &secret, &id);
+
+	return r < 0 ? rings_error(-r, "machine secret", reterr) : 0;
 }
 
 int vault_secret_unsealed(struct vault *v, struct err *reterr)

@@ -268,10 +268,15 @@ static bool secret_overwrite(void)
 	return keyctl_update((key_serial_t) keyctl_search(keyd_anchor(&keyd), "user", "machine-secret", 0), other, sizeof(other)) == 0;
 }
 
+static bool secret_strip(void)
+{
+	return keyctl_setperm((key_serial_t) keyctl_search(keyd_anchor(&keyd), "user", "machine-secret", 0), 0) == 0;
+}
+
 /* What cannot be put back is told, and costs no key. */
 static bool secret_block(void)
 {
-	return keyctl_setperm((key_serial_t) keyctl_search(keyd_anchor(&keyd), "user", "machine-secret", 0), 0) == 0;
+	return secret_invalidate() && keyctl_setperm(keyd_anchor(&keyd), KEY_POS_VIEW | KEY_POS_READ | KEY_POS_SEARCH | KEY_USR_VIEW | KEY_USR_READ) == 0;
 }
 
 /* What a refused padding is answered by: it depends on key, ciphertext and machine secret, and on nothing else. */
@@ -364,6 +369,31 @@ static void test_unsealed_lost(void)
 		if (CU_get_number_of_failures() > failed)
 			printf("%s\n", rows[i].why);
 	}
+}
+
+/* While the custodian is down, so that it does not know the secret any more: nothing but what a refused padding is answered by is another. */
+static void test_unsealed_stripped(void)
+{
+	AUTO(pkey) EVP_PKEY *mine = NULL;
+	unsigned char before[256], after[256];
+	struct ks *ks = NULL;
+	char spki[KS_SPKI_HEX];
+	size_t len, again;
+
+	NEED(!getenv("KEYROLL_PROTECTION"), "one level is asked for, which takes minutes there");
+	CU_ASSERT_TRUE(keyd_setup(&keyd, "[Keyd]\nSeal=none\n"));
+	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "mine", KS_SLOT_ACTIVE, NULL, &mine, NULL, NULL), 0);
+	CU_ASSERT_TRUE(rejected_get(mine, before, &len));
+	keyd_signal(&keyd, SIGKILL);
+	CU_ASSERT_TRUE(secret_strip());
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(keyd_key_works(mine));
+	CU_ASSERT_TRUE(rejected_get(mine, after, &again));
+	CU_ASSERT_TRUE(len != again || memcmp(before, after, len) != 0);
+	ks_close(ks);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
 }
 
 /* Another machine's secret: the sealed copy is there and of no use, which is said and stops nothing else. */
@@ -494,6 +524,7 @@ static CU_TestInfo tests[] = {
 	{ "Seal=none lasts as long as the keyrings", test_unsealed },
 	{ "and a key made after they were lost as long as any", test_unsealed_lost },
 	{ "also where its secret cannot be put back", test_unsealed_blocked },
+	{ "or was taken away while the custodian was down", test_unsealed_stripped },
 	{ "a foreign machine secret", test_foreign_secret },
 	{ "configurations that are refused", test_start_refused },
 	{ "nonsense on the socket", test_nonsense },
