@@ -152,10 +152,10 @@ machines_start() {
 }
 
 OWN=0x81000001
-# own_make NAME: a key as a person makes it, with a password; own_put NAME: it lies at the handle, for good; own_away: nothing does.
+# own_make NAME [USES]: a key as a person makes it, with a password; own_put NAME: it lies at the handle, for good; own_away: nothing does.
 own_make() {
 	tpm2_create -C "$ROOT/primary" -G rsa2048 -u "$ROOT/$1.pub" -r "$ROOT/$1.priv" -p secret-word \
-		-a 'sign|decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth' >/dev/null 2>&1 && tpm_tidy || fail "tpm2-tools make no key $1"
+		-a "${2:-sign|decrypt}|fixedtpm|fixedparent|sensitivedataorigin|userwithauth" >/dev/null 2>&1 && tpm_tidy || fail "tpm2-tools make no key $1"
 }
 own_put() {
 	tpm2_load -C "$ROOT/primary" -u "$ROOT/$1.pub" -r "$ROOT/$1.priv" -c "$ROOT/$1.ctx" >/dev/null 2>&1 &&
@@ -221,6 +221,21 @@ test_start_tries() {
 }
 
 key_refused() { grep -q "KEY_REFUSED: key $1" "$ROOT/log/keyd.log"; }
+
+# A key that signs and does not decrypt would enrol, and fail at the CA's answer: it is told of at the start, and not taken for a new trustpoint.
+SIGNS_ONLY='the token does not decrypt what was encrypted to its key'
+test_signs_only() {
+	keyd_stop
+	own_away
+	own_make signer sign
+	own_put signer
+	trustpoint signer Protection=token "TokenURI=handle:$OWN?pass" >"$ROOT/etc/keyroll/trustpoints/signer.conf"
+	machines_start
+	until_true 30 key_refused "signer is not made: $SIGNS_ONLY" || fail "a key that does not decrypt is taken: $(ctl show signer)"
+	[ -z "$(find "$ROOT/var/lib/keyroll/keyd" -name 'signer.*')" ] || fail "something was kept of the key that does not decrypt"
+	rm "$ROOT/etc/keyroll/trustpoints/signer.conf"
+	pass "a key that signs and does not decrypt is not taken"
+}
 
 # A provider that would hand the key out, and a file, are no device: the trustpoint is told, nothing is made.
 test_no_token() {
@@ -291,6 +306,7 @@ test_gone
 test_rollover
 test_own_key
 test_start_tries
+test_signs_only
 test_no_token
 test_hangs
 echo "$PASSED passed, 0 failed"

@@ -206,7 +206,7 @@ int keyd_make(struct ks *ks, const struct ks_spec *spec, char spki[KS_SPKI_HEX],
 	return r;
 }
 
-static EVP_PKEY *public_of(EVP_PKEY *key)
+EVP_PKEY *keyd_public(EVP_PKEY *key)
 {
 	AUTO(der) unsigned char *der = NULL;
 	int len = i2d_PUBKEY(key, &der);
@@ -218,7 +218,7 @@ static EVP_PKEY *public_of(EVP_PKEY *key)
 bool keyd_key_works(EVP_PKEY *key)
 {
 	static const unsigned char text[] = "what is signed";
-	AUTO(pkey) EVP_PKEY *pub = public_of(key);
+	AUTO(pkey) EVP_PKEY *pub = keyd_public(key);
 	AUTO(md_ctx) EVP_MD_CTX *sign = EVP_MD_CTX_new();
 	AUTO(md_ctx) EVP_MD_CTX *verify = EVP_MD_CTX_new();
 	unsigned char sig[512];

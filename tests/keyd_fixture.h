@@ -37,6 +37,8 @@ key_serial_t keyd_ring(const struct keyd *k, enum ks_slot slot);
 int keyd_ring_keys(const struct keyd *k, enum ks_slot slot); /* how many keys lie in it; -1 */
 /* ks_generate to its end. */
 int keyd_make(struct ks *ks, const struct ks_spec *spec, char spki[KS_SPKI_HEX], struct err *reterr);
+/* The public half, in the default provider; the caller frees it. NULL. */
+EVP_PKEY *keyd_public(EVP_PKEY *key);
 /* Signs SHA-256 of a text with the handle and verifies with the default provider's public key. */
 bool keyd_key_works(EVP_PKEY *key);
 

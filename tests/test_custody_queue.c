@@ -1,4 +1,4 @@
-/* What one user's crowd does to itself and to others. The custodian's only worker is stopped (ptrace) while requests are sent, so that the queue is
+/* What one user's crowd does to itself and to others, and what several workers are for. The custodian's only worker is stopped (ptrace) while requests are sent, so that the queue is
  * what the test says, and it is let go to see whom it serves when. It takes root. */
 #include <errno.h>
 #include <poll.h>
@@ -34,7 +34,7 @@ static bool uid_get(const char *name, uid_t *ret)
 	return *ret != 0;
 }
 
-static int setup(void)
+static int setup_workers(const char *conf)
 {
 	static const char *const users[] = { CROWD_USER, OTHER_USER, NULL };
 	const struct ks_spec spec = { .label = LABEL, .slot = KS_SLOT_ACTIVE, .bits = 2048, .users = users };
@@ -42,7 +42,22 @@ static int setup(void)
 	there = geteuid() == 0 && uid_get(CROWD_USER, &crowd_uid) && uid_get(OTHER_USER, &other_uid);
 	if (!there)
 		return 0;
-	return !keyd_setup(&keyd, "[Keyd]\nWorkers=1\n") || ks_open(keyd.socket, &ks, NULL) < 0 || keyd_make(ks, &spec, spki, NULL) < 0;
+	return !keyd_setup(&keyd, conf) || ks_open(keyd.socket, &ks, NULL) < 0 || keyd_make(ks, &spec, spki, NULL) < 0;
+}
+
+static int setup_one(void)
+{
+	return setup_workers("[Keyd]\nWorkers=1\n");
+}
+
+static int setup_two(void)
+{
+	return setup_workers("[Keyd]\nWorkers=2\n");
+}
+
+static int setup_default(void)
+{
+	return setup_workers(NULL);
 }
 
 static int teardown(void)
@@ -57,13 +72,12 @@ static int teardown(void)
 
 /* ---- the worker */
 
-/* The thread that is not the loop's; -1 when there is not exactly one. */
-static pid_t worker_find(void)
+/* How many threads are not the loop's; one of them in *ret. */
+static int workers_count(pid_t *ret)
 {
 	AUTO(dir) DIR *d = NULL;
 	struct dirent *entry;
 	char path[64];
-	pid_t found = -1;
 	int n = 0;
 
 	(void) snprintf(path, sizeof(path), "/proc/%d/task", (int) keyd.pid); /* fits */
@@ -72,11 +86,19 @@ static pid_t worker_find(void)
 		pid_t tid = (pid_t) strtol(entry->d_name, NULL, 10);
 
 		if (tid > 0 && tid != keyd.pid) {
-			found = tid;
+			*ret = tid;
 			n++;
 		}
 	}
-	return n == 1 ? found : -1;
+	return n;
+}
+
+/* -1 when there is not exactly one. */
+static pid_t worker_find(void)
+{
+	pid_t found = -1;
+
+	return workers_count(&found) == 1 ? found : -1;
 }
 
 static char state_of(pid_t tid)
@@ -266,10 +288,35 @@ static void test_late(void)
 	CU_ASSERT_EQUAL(answer_status(fd), 0);
 }
 
+/* That they work at once, and not one after another, test_jobs shows. */
+static void test_two_workers(void)
+{
+	pid_t worker;
+
+	NEED(there, "not root, or no users " CROWD_USER " and " OTHER_USER);
+	CU_ASSERT_EQUAL(workers_count(&worker), 2);
+}
+
+static void test_default_workers(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	pid_t worker;
+
+	NEED(there, "not root, or no users " CROWD_USER " and " OTHER_USER);
+	CU_ASSERT_EQUAL(workers_count(&worker), cores < 8 ? cores : 8);
+}
+
+static CU_TestInfo tests_two[] = { { "there are as many as are configured", test_two_workers }, CU_TEST_INFO_NULL };
+static CU_TestInfo tests_default[] = { { "there is one for each core", test_default_workers }, CU_TEST_INFO_NULL };
 static CU_TestInfo tests[] = {
 	{ "64 requests of a user wait, the next is refused, and another user is served in turn", test_crowd },
 	{ "what is served too late is told so, not computed", test_late },
 	CU_TEST_INFO_NULL,
 };
 
-CU_SuiteInfo test_suites[] = { { "a crowd", setup, teardown, NULL, NULL, tests }, CU_SUITE_INFO_NULL };
+CU_SuiteInfo test_suites[] = {
+	{ "a crowd", setup_one, teardown, NULL, NULL, tests },
+	{ "two workers", setup_two, teardown, NULL, NULL, tests_two },
+	{ "workers as they are by default", setup_default, teardown, NULL, NULL, tests_default },
+	CU_SUITE_INFO_NULL,
+};

@@ -266,6 +266,170 @@ static void test_decrypt(void)
 	ERR_clear_error();
 }
 
+/* ---- every padding and digest: right at each level, or, where a device does without, refused in words */
+
+enum outcome { WRONG, RIGHT, REFUSED };
+
+/* What failed, failed for want of it in the device. */
+static enum outcome refusal(void)
+{
+	const char *text = "";
+	int flags = 0;
+
+	(void) ERR_peek_last_error_all(NULL, NULL, NULL, &text, &flags); /* 0: no error, and no words */
+	return (flags & ERR_TXT_STRING) && (strstr(text, "the token does not") || strstr(text, "is not to be had from a device")) ? REFUSED : WRONG;
+}
+
+static bool outcome_ok(const char *what, const char *digest, enum outcome found, bool everywhere)
+{
+	bool ok = found == RIGHT || (found == REFUSED && level == KS_PROTECTION_TOKEN && !everywhere);
+
+	if (found != RIGHT)
+		printf("\n  %s, %s: %s", what, digest, found == REFUSED ? "not to be had" : "wrong");
+	ERR_clear_error();
+	return ok;
+}
+
+static bool pss_wanted(EVP_PKEY_CTX *ctx)
+{
+	return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 && EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1;
+}
+
+static enum outcome sign_tried(EVP_PKEY *key, EVP_PKEY *pub, const char *digest, bool pss)
+{
+	static const unsigned char text[] = "what is signed";
+	AUTO(md_ctx) EVP_MD_CTX *sign = EVP_MD_CTX_new();
+	AUTO(md_ctx) EVP_MD_CTX *verify = EVP_MD_CTX_new();
+	EVP_PKEY_CTX *ctx = NULL; /* the digest context's */
+	unsigned char sig[512];
+	size_t len = sizeof(sig);
+
+	if (EVP_DigestSignInit_ex(sign, &ctx, digest, NULL, NULL, key, NULL) != 1 || (pss && !pss_wanted(ctx)))
+		return WRONG;
+	if (EVP_DigestSign(sign, sig, &len, text, sizeof(text)) != 1)
+		return refusal();
+	return EVP_DigestVerifyInit_ex(verify, &ctx, digest, NULL, "provider=default", pub, NULL) == 1 && (!pss || pss_wanted(ctx)) &&
+			       EVP_DigestVerify(verify, sig, len, text, sizeof(text)) == 1 ? RIGHT : WRONG;
+}
+
+static void test_signatures(void)
+{
+	static const struct { const char *digest; bool everywhere; } rows[] = {
+		{ "SHA1", false }, { "SHA224", false }, { "SHA256", true }, { "SHA384", false }, { "SHA512", false },
+	};
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	AUTO(pkey) EVP_PKEY *pub = NULL;
+	char spki[KS_SPKI_HEX];
+
+	NEED(there, NULL);
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &key, NULL, NULL), 0);
+	pub = keyd_public(key);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(pub);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		CU_ASSERT_TRUE(outcome_ok("PKCS#1 v1.5", rows[i].digest, sign_tried(key, pub, rows[i].digest, false), rows[i].everywhere));
+		CU_ASSERT_TRUE(outcome_ok("PSS", rows[i].digest, sign_tried(key, pub, rows[i].digest, true), rows[i].everywhere));
+	}
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+}
+
+struct oaep {
+	const char *digest, *mgf1, *label;
+};
+
+static bool oaep_wanted(EVP_PKEY_CTX *ctx, const struct oaep *o)
+{
+	char *label = o->label ? OPENSSL_strdup(o->label) : NULL; /* the context's, once it has taken it */
+	bool ok = EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 && EVP_PKEY_CTX_set_rsa_oaep_md_name(ctx, o->digest, NULL) == 1 &&
+		  EVP_PKEY_CTX_set_rsa_mgf1_md_name(ctx, o->mgf1, NULL) == 1;
+
+	if (ok && (!label || EVP_PKEY_CTX_set0_rsa_oaep_label(ctx, label, (int) strlen(label)) == 1))
+		return true;
+	OPENSSL_free(label);
+	return false;
+}
+
+/* What somebody else encrypted: with the default provider's public key. */
+static enum outcome oaep_tried(EVP_PKEY *key, EVP_PKEY *pub, const struct oaep *o)
+{
+	static const unsigned char text[] = "what is hidden";
+	AUTO(pkey_ctx) EVP_PKEY_CTX *enc = EVP_PKEY_CTX_new_from_pkey(NULL, pub, "provider=default");
+	AUTO(pkey_ctx) EVP_PKEY_CTX *dec = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	unsigned char cipher[256], plain[256];
+	size_t c_len = sizeof(cipher), p_len = sizeof(plain);
+
+	if (EVP_PKEY_encrypt_init(enc) != 1 || !oaep_wanted(enc, o) || EVP_PKEY_encrypt(enc, cipher, &c_len, text, sizeof(text)) != 1 ||
+	    EVP_PKEY_decrypt_init(dec) != 1 || !oaep_wanted(dec, o))
+		return WRONG;
+	if (EVP_PKEY_decrypt(dec, plain, &p_len, cipher, c_len) != 1)
+		return refusal();
+	if (p_len != sizeof(text) || memcmp(plain, text, p_len) != 0)
+		return WRONG;
+	cipher[100] ^= 1; /* and what was changed on its way is none */
+	p_len = sizeof(plain);
+	return EVP_PKEY_decrypt(dec, plain, &p_len, cipher, c_len) == 1 ? WRONG : RIGHT;
+}
+
+static void test_oaep(void)
+{
+	static const struct oaep rows[] = {
+		{ "SHA1", "SHA1", NULL },     { "SHA224", "SHA224", NULL }, { "SHA256", "SHA256", NULL },      { "SHA384", "SHA384", NULL },
+		{ "SHA512", "SHA512", NULL }, { "SHA256", "SHA1", NULL },   { "SHA256", "SHA256", "a label" },
+	};
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	AUTO(pkey) EVP_PKEY *pub = NULL;
+	char spki[KS_SPKI_HEX];
+
+	NEED(there, NULL);
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &key, NULL, NULL), 0);
+	pub = keyd_public(key);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(pub);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		CU_ASSERT_TRUE(outcome_ok(rows[i].label ? "OAEP with a label" : "OAEP", rows[i].mgf1, oaep_tried(key, pub, &rows[i]), false));
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+}
+
+static bool false_text(EVP_PKEY *key, const unsigned char cipher[256], unsigned char plain[256], size_t *len)
+{
+	AUTO(pkey_ctx) EVP_PKEY_CTX *dec = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+
+	*len = 256;
+	return EVP_PKEY_decrypt_init(dec) == 1 && EVP_PKEY_decrypt(dec, plain, len, cipher, 256) == 1;
+}
+
+/* Bad PKCS#1 v1.5 padding is not told: a false text comes instead, the same for the same ciphertext, after a restart too, and another for another. */
+static void test_implicit_rejection(void)
+{
+	AUTO(pkey) EVP_PKEY *key = NULL;
+	unsigned char cipher[256], first[256], again[256];
+	size_t first_len, len;
+	int longest = 0;
+	char spki[KS_SPKI_HEX];
+
+	NEED(there, NULL);
+	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
+	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &key, NULL, NULL), 0);
+	for (int i = 0; i < 8; i++) { /* the length is the ciphertext's too, and may be nought */
+		CU_ASSERT_EQUAL(RAND_bytes(cipher, sizeof(cipher)), 1);
+		cipher[0] = 0; /* below any modulus */
+		CU_ASSERT_TRUE(false_text(key, cipher, first, &first_len));
+		CU_ASSERT_TRUE(false_text(key, cipher, again, &len));
+		CU_ASSERT_TRUE(len == first_len && memcmp(first, again, len) == 0);
+		longest = (int) len > longest ? (int) len : longest;
+		cipher[255] ^= 1;
+		CU_ASSERT_TRUE(false_text(key, cipher, again, &len));
+		CU_ASSERT_TRUE(len != first_len || len < 8 || memcmp(first, again, len) != 0);
+		cipher[255] ^= 1;
+	}
+	CU_ASSERT_TRUE(longest >= 8); /* so something was compared */
+	keyd_signal(&keyd, SIGTERM);
+	CU_ASSERT_TRUE(keyd_start(&keyd));
+	CU_ASSERT_TRUE(false_text(key, cipher, again, &len));
+	CU_ASSERT_TRUE(len == first_len && memcmp(first, again, len) == 0);
+	CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
+}
+
 static const char *const types[KS_PROTECTION_N_] = { [KS_PROTECTION_KERNEL] = "asymmetric", [KS_PROTECTION_TOKEN] = "user",
 						      [KS_PROTECTION_KEYRING] = "user" };
 
@@ -560,20 +724,27 @@ static void hammer_await(struct hammer h[2])
 			(void) sched_yield(); /* cannot fail */
 }
 
-/* There is no moment of a promotion in which the label has no active key, or a handle no key. */
+/* There is no moment of a promotion in which the label has no active key, or a handle no key; and both are the keys that they were, since one that was lost
+ * would be restored at its next use, and nobody the wiser. */
 static void test_promotion_under_use(void)
 {
+	AUTO(fd) int log_fd = memfd_create("log", MFD_CLOEXEC);
+
 	NEED(there, NULL);
+	CU_ASSERT_TRUE(restart_logged(log_fd));
 	for (int round = 0; round < HAMMER_ROUNDS; round++) {
 		AUTO(pkey) EVP_PKEY *handle = NULL;
 		struct hammer h[2] = { { .handle = NULL }, { .handle = NULL } };
 		pthread_t thread[2];
 		char a[KS_SPKI_HEX], b[KS_SPKI_HEX];
+		key_serial_t active, shadow;
 
 		CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, a), 0);
 		CU_ASSERT_EQUAL(make("tp", KS_SLOT_SHADOW, 2048, b), 0);
 		CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &handle, NULL, NULL), 0);
 		h[1].handle = handle;
+		active = active_serial();
+		shadow = serial_in(KS_SLOT_SHADOW);
 		for (int i = 0; i < 2; i++)
 			CU_ASSERT_EQUAL(pthread_create(&thread[i], NULL, hammer_run, &h[i]), 0);
 		hammer_await(h);
@@ -585,8 +756,11 @@ static void test_promotion_under_use(void)
 			CU_ASSERT_EQUAL(atomic_load(&h[i].failed), 0);
 		}
 		CU_ASSERT_TRUE(slot_is(KS_SLOT_ACTIVE, b));
+		CU_ASSERT_TRUE(shadow > 0 && active_serial() == shadow);
+		CU_ASSERT_TRUE(active > 0 && serial_in(KS_SLOT_PREVIOUS) == active);
 		CU_ASSERT_EQUAL(ks_delete(ks, "tp", NULL, NULL), 0);
 	}
+	CU_ASSERT_FALSE(restored(log_fd));
 }
 
 /* Killed at a moment that the test does not choose: whatever it was doing, afterwards the promotion is done by asking again. */
@@ -620,6 +794,9 @@ static CU_TestInfo tests[] = {
 	{ "2048, 3072 and 4096 bits", test_sizes },
 	{ "promotion: shadow, active, previous, gone", test_promote },
 	{ "decryption gives the text back", test_decrypt },
+	{ "signatures of both paddings, with each digest", test_signatures },
+	{ "OAEP, with each digest, another in MGF1, a label", test_oaep },
+	{ "bad padding gives the same false text each time", test_implicit_rejection },
 	{ "trivial ciphertexts are nothing special", test_trivial_ciphertexts },
 	{ "keys survive the custodian's death", test_restart },
 	{ "keys survive a reboot", test_reboot },
