@@ -203,6 +203,45 @@ test_host_key() {
 	pass "without a TPM it is the host's key, and the custodian says so"
 }
 
+# creds_bad HOW KEYS: from now on systemd-creds encrypts badly with those keys and says that it is done. HOW: damaged, or other: another secret.
+creds_bad() {
+	local real
+	real=$(command -v systemd-creds)
+	mkdir -p "$ROOT/bad"
+	cat >"$ROOT/bad/systemd-creds" <<-BAD
+		#!/bin/bash
+		for last; do case " $2 " in *" \${last#--with-key=} "*) bad=\$1 word=\${last#--with-key=} ;; esac; done
+		[ "\$bad" = encrypt ] || exec "$real" "\$@"
+		cat >/dev/null
+		case $1 in
+		damaged) echo nothing that opens >"\$last" ;;
+		other) { head -c 32 /dev/zero; printf %s "\$word"; } | "$real" "\$@" ;;
+		esac
+	BAD
+	chmod +x "$ROOT/bad/systemd-creds"
+}
+seal_badly() { PATH=$ROOT/bad:$PATH seal "$@"; }
+
+# What was sealed is opened before it takes the old one's place, and must be the secret that it was.
+test_bad_seal() {
+	local file_before
+	file_before=$(sha256sum "$STORE")
+	before=$(secret)
+	creds_bad other "tpm2 host"
+	if seal_badly --again; then fail "another secret takes the place of the present one"; fi
+	grep -q 'is not the present secret' "$ROOT/seal.out" || fail "another secret: $(cat "$ROOT/seal.out")"
+	[ "$(sha256sum "$STORE")" = "$file_before" ] || fail "another secret: the file was replaced"
+	creds_bad damaged "tpm2 host"
+	if seal_badly --again; then fail "what does not open takes the place of the secret"; fi
+	grep -q 'cannot seal: what was sealed does not open again' "$ROOT/seal.out" || fail "damaged: $(cat "$ROOT/seal.out")"
+	[ "$(sha256sum "$STORE")" = "$file_before" ] && [ -z "$(find "$ROOT/etc" -name '*.new')" ] || fail "damaged: the file was replaced"
+	creds_bad damaged tpm2
+	seal_badly --again && [ "$(word)" = host ] && [ "$(secret)" = "$before" ] || fail "a TPM that seals badly: $(cat "$ROOT/seal.out")"
+	grep -q 'not by a TPM: what was sealed does not open again' "$ROOT/seal.out" || fail "a TPM that seals badly: $(cat "$ROOT/seal.out")"
+	seal --again && [ "$(word)" = tpm2 ] && [ "$(secret)" = "$before" ] || fail "the TPM, when it is well again: $(cat "$ROOT/seal.out")"
+	pass "what does not open again, or is another secret, replaces nothing"
+}
+
 mkdir -p "$ROOT/etc" "$ROOT/log"
 manager_put
 test_tpm
@@ -211,6 +250,7 @@ test_foreign_tpm
 test_foreign_secret
 test_damaged
 test_kill
+test_bad_seal
 test_host_key
 keyd_stop
 echo "$PASSED passed, 0 failed"
