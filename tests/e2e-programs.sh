@@ -60,6 +60,24 @@ page_user() {
 # unit_says KEY ITEM N: what the drop-in that the page shows there gives KEY
 unit_says() { page "$2" "$3" | sed -n "s/^$1=//p"; }
 
+# What the service manager has to say of the page's drop-ins: nothing; and of a misspelt one, something.
+drop_in_words() { # UNIT TEXT
+	mkdir -p "$W/units/$1.d"
+	printf '[Service]\nExecStart=/bin/true\n' >"$W/units/$1"
+	printf '%s\n' "$2" >"$W/units/$1.d/keyroll.conf"
+	SYSTEMD_UNIT_PATH=$W/units: systemd-analyze verify "$1" 2>&1 | grep -F keyroll.conf
+}
+drop_ins_read() {
+	local words
+	words=$(drop_in_words nginx.service "$(page ".It Nm nginx" 1)"
+		drop_in_words haproxy.service "$(page ".It Nm HAProxy" 3)"
+		drop_in_words stunnel@web.service "$(page ".It Nm stunnel" 2)")
+	[ -z "$words" ] || fail "a drop-in of the page: $words"
+	words=$(drop_in_words nginx.service "$(page ".It Nm nginx" 1 | sed s/Environment/Enviroment/)")
+	[ -n "$words" ] || fail "a misspelt drop-in is not told of"
+	pass "the page's drop-ins are such"
+}
+
 prepare() {
 	machine_make
 	start_ca WEBCA "[CA]
@@ -183,12 +201,12 @@ start_servers() {
 		}
 	CONF
 	cat >"$W/stunnel.conf" <<-CONF
-		foreground = yes
+		$(page ".It Nm stunnel" 1 | grep foreground)
 		pid =
 		[web]
 		accept = 127.0.0.1:$STUNNEL_PORT
 		connect = 127.0.0.1:$PLAIN_PORT
-		$(page ".It Nm stunnel" 1)
+		$(page ".It Nm stunnel" 1 | grep -v foreground)
 		ciphers = HIGH
 	CONF
 	eval "$(page ".It Nm HAProxy" 1)"
@@ -211,7 +229,7 @@ start_servers() {
 		LD_LIBRARY_PATH="$(dirname "$(find "$cache/tree/usr/lib" -name 'liblua5.3.so.0' | head -n 1)")" \
 		"$cache/tree/usr/sbin/haproxy" -W -db -f "$W/haproxy.cfg"
 	supervise nginx env "$(unit_says Environment ".It Nm nginx" 1)" "$cache/tree/usr/sbin/nginx" -e "$W/nginx.log" -c "$W/nginx.conf"
-	supervise stunnel env OPENSSL_CONF=/etc/keyroll/openssl.cnf stunnel4 "$W/stunnel.conf"
+	supervise stunnel env "$(unit_says Environment ".It Nm stunnel" 2)" stunnel4 "$W/stunnel.conf"
 	supervise s_server openssl s_server -accept "127.0.0.1:$SSERVER_PORT" -cert "$D/cert.pem" -key "$(cat "$D/key.uri")" -CAfile "$D/ca.pem" \
 		-Verify 1 -verify_return_error -quiet -cipher ALL
 	until_true 15 handshake "$NGINX_PORT" || { cat "$W/nginx.log" "$W/seen"; fail "nginx does not serve"; }
@@ -236,6 +254,7 @@ cp "$W/text" "$W/file"
 quiet openssl dgst -sha256 -verify "$W/pub.pem" -signature "$W/sig" "$W/file"
 pass "the page's example"
 
+drop_ins_read
 start_servers
 first=$(served "$NGINX_PORT")
 all_handshakes "$SSERVER_PORT" "openssl s_server by URI"
@@ -254,15 +273,15 @@ grep -q "hello CN=$NAME" "$W/answer" || fail "nginx does not know curl's certifi
 pass "curl with a client certificate"
 
 # ---- a new key
-declare -A PORT=([nginx]=$NGINX_PORT [HAProxy]=$HAPROXY_PORT) served_old=() failed_ms=()
+declare -A PORT=([nginx]=$NGINX_PORT [HAProxy]=$HAPROXY_PORT [stunnel]=$STUNNEL_PORT) served_old=() failed_ms=()
 GRACE_MS=$(sed -n 's/^Grace=\([0-9]*\)s$/\1/p' "$ROOT/etc/keyroll/trustpoints/web.conf")000
 EARLY_MS=1000 # of the clock's second in which the agent counts
 LATE_MS=6000  # until the agent has had the key deleted, and the next handshake has noticed
 renewed() { [ "$(openssl x509 -noout -serial -in "$D/cert.pem")" != "$first" ]; }
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
-processes() { # of both, the workers too
+processes() { # of all three, the workers too
 	local master
-	for master in "$(cat "$ROOT/pid/nginx")" "$(cat "$ROOT/pid/haproxy")"; do ps -o pid= -p "$master" --ppid "$master"; done | sort | tr '\n' ' '
+	for master in "$(cat "$ROOT/pid/nginx")" "$(cat "$ROOT/pid/haproxy")" "$(cat "$ROOT/pid/stunnel")"; do ps -o pid= -p "$master" --ppid "$master"; done | sort | tr '\n' ' '
 }
 # old_key_tried: one handshake with each that has not failed yet. What the first failure looked like is in $W/seen.WHO, when it was in failed_ms.
 old_key_tried() {
@@ -278,9 +297,9 @@ old_key_tried() {
 		fi
 	done
 }
-haproxy_pid=$(cat "$ROOT/pid/haproxy") nginx_pid=$(cat "$ROOT/pid/nginx")
+haproxy_pid=$(cat "$ROOT/pid/haproxy") nginx_pid=$(cat "$ROOT/pid/nginx") stunnel_pid=$(cat "$ROOT/pid/stunnel")
 living=$(processes)
-[ "$(wc -w <<<"$living")" -ge 5 ] || fail "of nginx and HAProxy only these processes: $living"
+[ "$(wc -w <<<"$living")" -ge 6 ] || fail "of nginx, HAProxy and stunnel only these processes: $living"
 ctl renew web >/dev/null
 ! grep -i 'stale global SSL error' "$W/nginx.log" || fail "handshakes that went well left something in OpenSSL's error queue"
 until_true 20 renewed || fail "not renewed: $(ctl show web)"
@@ -299,16 +318,19 @@ done
 for who in "${!PORT[@]}"; do
 	grep -q 'SSL routines:.*alert internal error' "$W/seen.$who" || { cat "$W/seen.$who"; fail "$who: no alert, but another end"; }
 done
-[ "$(processes)" = "$living" ] || fail "of nginx and HAProxy other processes live than before: $(processes), were $living"
-grep -E 'exited on signal|exited with code|supervisor: ' "$W/nginx.log" "$ROOT/log/nginx.log" "$ROOT/log/haproxy.log" &&
-	fail "a process of nginx or HAProxy has died"
+[ "$(processes)" = "$living" ] || fail "of nginx, HAProxy and stunnel other processes live than before: $(processes), were $living"
+grep -E 'exited on signal|exited with code|supervisor: ' "$W/nginx.log" "$ROOT/log/nginx.log" "$ROOT/log/haproxy.log" "$ROOT/log/stunnel.log" &&
+	fail "a process of nginx, HAProxy or stunnel has died"
 grep -qi 'keyroll\|SSL_do_handshake() failed' "$W/nginx.log" || fail "nginx's log says nothing: $(tail -n 5 "$W/nginx.log")"
 pass "when its grace has ended the old key fails cleanly: an alert of each, the same processes, and a line in the log"
 kill -HUP "$nginx_pid"
 kill -USR2 "$haproxy_pid"
+MAINPID=$stunnel_pid eval "$(unit_says ExecReload ".It Nm stunnel" 2)"
 new_served() { [ "$(served "$1")" = "$(openssl x509 -noout -serial -in "$D/cert.pem")" ]; }
 until_true 20 new_served "$NGINX_PORT" || { cat "$W/seen"; tail "$W/nginx.log"; fail "a reload does not get the new key"; }
 until_true 20 new_served "$HAPROXY_PORT" || { cat "$W/seen"; fail "a reload of HAProxy does not get the new key"; }
-[ "$(cat "$ROOT/pid/nginx") $(cat "$ROOT/pid/haproxy")" = "$nginx_pid $haproxy_pid" ] || fail "nginx or HAProxy was started anew"
+until_true 20 new_served "$STUNNEL_PORT" || { cat "$W/seen"; fail "a reload of stunnel does not get the new key"; }
+[ "$(cat "$ROOT/pid/nginx") $(cat "$ROOT/pid/haproxy") $(cat "$ROOT/pid/stunnel")" = "$nginx_pid $haproxy_pid $stunnel_pid" ] ||
+	fail "nginx, HAProxy or stunnel was started anew"
 pass "a reload gets the new one"
 echo "$PASSED passed, 0 failed"
