@@ -1,7 +1,7 @@
-/* soak_provider CYCLES: a key is loaded through the store, signs and is freed, CYCLES times; then eight threads sign at once with one handle and with
- * handles of their own; then eight processes share a fixed number of signatures: of one user and, as root, of four, with KeepParsed=yes and no. Fails when a
- * signature does, when this process or the custodian has grown by 1 MiB after the first thousand cycles, or when one of the eight got a fifth less than
- * another. */
+/* soak_provider CYCLES [SHARE]: a key is loaded through the store, signs and is freed, CYCLES times (0: not at all); then eight threads sign at once with
+ * one handle and with handles of their own; then eight processes share SHARE (1000) signatures for each: of one user and, as root, of four. First with
+ * KeepParsed=yes, then, if there are cycles, with a tenth of them and KeepParsed=no. Fails when a signature does, when this process or the custodian has grown
+ * by 1 MiB after the first thousand cycles, or when one of the eight got a fifth less than another. */
 #include <grp.h>
 #include <openssl/err.h>
 #include <pthread.h>
@@ -20,7 +20,9 @@
 
 #define LABEL "soak"
 
-enum { WARM_UP = 1000, THREADS = 8, EACH = 500, GROWTH_KIB = 1024 };
+enum { WARM_UP = 1000, THREADS = 8, GROWTH_KIB = 1024, FEWER = 10 /* where each takes longer */ };
+
+static long share = 1000;
 
 static long resident_kib(pid_t pid)
 {
@@ -76,7 +78,7 @@ static void *signer(void *arg)
 
 	if (ks_load(s->ks, LABEL, KS_SLOT_ACTIVE, NULL, &own, NULL, NULL) < 0)
 		(void) atomic_fetch_add(&s->failed, 1); /* the count before is of no interest */
-	for (int i = 0; own && i < EACH; i++)
+	for (long i = 0; own && i < share / 2; i++)
 		if (!sign(i % 2 ? own : s->key))
 			(void) atomic_fetch_add(&s->failed, 1);
 	return NULL;
@@ -96,13 +98,13 @@ static bool threads(struct ks *ks)
 		n++;
 	for (int i = 0; i < n; i++)
 		(void) pthread_join(t[i], NULL); /* ours, joined once */
-	printf("%d threads at once, %d signatures each: %u failed\n", n, EACH, atomic_load(&s.failed));
+	printf("%d threads at once, %ld signatures each: %u failed\n", n, share / 2, atomic_load(&s.failed));
 	return n == THREADS && atomic_load(&s.failed) == 0;
 }
 
 /* ---- processes */
 
-enum { CLIENTS = 8, USERS = 4, SHARE = 1000 };
+enum { CLIENTS = 8, USERS = 4 };
 
 struct tally {
 	atomic_long all, done[CLIENTS];
@@ -150,7 +152,7 @@ static int client_run(const struct keyd *keyd, const struct user *user, int star
 	}
 	if (read(start_fd, &none, 1) != 0) /* its end is the sign to start */
 		return 2;
-	while (atomic_fetch_add(&t->all, 1) < (long) CLIENTS * SHARE) {
+	while (atomic_fetch_add(&t->all, 1) < CLIENTS * share) {
 		if (!sign(key)) {
 			ERR_print_errors_fp(stderr);
 			return 3;
@@ -215,6 +217,8 @@ static bool soak(struct ks *ks, const struct keyd *keyd, long n)
 {
 	long own, custodian;
 
+	if (n == 0)
+		return true;
 	if (!cycles(ks, WARM_UP))
 		return false;
 	own = resident_kib(getpid());
@@ -222,7 +226,7 @@ static bool soak(struct ks *ks, const struct keyd *keyd, long n)
 	if (!cycles(ks, n - WARM_UP))
 		return false;
 	printf("%ld cycles of load, sign, free\n", n);
-	return !(grown("this process", own, resident_kib(getpid())) | grown("the custodian", custodian, resident_kib(keyd->pid))) && threads(ks);
+	return !(grown("this process", own, resident_kib(getpid())) | grown("the custodian", custodian, resident_kib(keyd->pid)));
 }
 
 static bool shares(const struct keyd *keyd, const char *how)
@@ -246,8 +250,8 @@ static bool custodian(const char *how, long n)
 	bool ok;
 
 	(void) snprintf(conf, sizeof(conf), "[Keyd]\n%s\n", how); /* fits */
-	ok = keyd_setup(&keyd, conf) && ks_open(keyd.socket, &ks, NULL) == 0 && keyd_make(ks, &spec, spki, NULL) == 0 && (n == 0 || soak(ks, &keyd, n)) &&
-	     shares(&keyd, how);
+	ok = keyd_setup(&keyd, conf) && ks_open(keyd.socket, &ks, NULL) == 0 && keyd_make(ks, &spec, spki, NULL) == 0 && soak(ks, &keyd, n) &&
+	     threads(ks) && shares(&keyd, how);
 	if (ks)
 		ks_close(ks);
 	return keyd_teardown(&keyd, labels) == 0 && ok;
@@ -255,11 +259,13 @@ static bool custodian(const char *how, long n)
 
 int main(int argc, char **argv)
 {
-	long n = argc == 2 ? strtol(argv[1], NULL, 10) : 0;
+	long n = argc > 1 ? strtol(argv[1], NULL, 10) : -1, fewer = n / FEWER > WARM_UP ? n / FEWER : WARM_UP + 1;
 
-	if (n <= WARM_UP) {
-		(void) fprintf(stderr, "usage: soak_provider CYCLES (more than %d)\n", WARM_UP); /* a terminal that is gone */
+	if (argc > 2)
+		share = strtol(argv[2], NULL, 10);
+	if (argc > 3 || n < 0 || (n > 0 && n <= WARM_UP) || share < 10) {
+		(void) fprintf(stderr, "usage: soak_provider CYCLES [SHARE] (0, or more than %d; 10 or more)\n", WARM_UP); /* a terminal that is gone */
 		return 2;
 	}
-	return !users_find() || !custodian("KeepParsed=yes", n) || !custodian("KeepParsed=no", 0);
+	return !users_find() || !custodian("KeepParsed=yes", n) || (n > 0 && !custodian("KeepParsed=no", fewer));
 }

@@ -439,6 +439,8 @@ static void test_fork(void)
 	CU_ASSERT_TRUE(keyd_key_works(key));
 }
 
+enum { THREADS = 8 };
+
 static void *sign_often(void *arg)
 {
 	for (int i = 0; i < 10; i++)
@@ -449,12 +451,14 @@ static void *sign_often(void *arg)
 
 static void test_threads(void)
 {
-	pthread_t t[4];
-	bool ok[4] = { true, true, true, true };
+	pthread_t t[THREADS];
+	bool ok[THREADS];
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < THREADS; i++) {
+		ok[i] = true;
 		CU_ASSERT_EQUAL(pthread_create(&t[i], NULL, sign_often, &ok[i]), 0);
-	for (int i = 0; i < 4; i++) {
+	}
+	for (int i = 0; i < THREADS; i++) {
 		CU_ASSERT_EQUAL(pthread_join(t[i], NULL), 0);
 		CU_ASSERT_TRUE(ok[i]);
 	}

@@ -42,15 +42,21 @@ static int scan(void)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static void try(const char *keep, int want)
+static const char *const labels[] = { "small", "large", NULL };
+
+static void begin(const char *keep)
 {
-	static const char *const labels[] = { "small", "large", NULL };
 	AUTO(mem) char *conf = NULL;
 
 	CU_ASSERT_FATAL(asprintf(&conf, "[Keyd]\nProtection=keyring\nWorkers=2\nKeepParsed=%s\n", keep) > 0);
 	CU_ASSERT_TRUE(keyd_setup(&keyd, conf));
 	CU_ASSERT_TRUE(make_and_sign(2048, "small"));
 	CU_ASSERT_TRUE(make_and_sign(4096, "large"));
+}
+
+static void try(const char *keep, int want)
+{
+	begin(keep);
 	CU_ASSERT_EQUAL(scan(), want);
 	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
 }
@@ -67,9 +73,45 @@ static void test_kept(void)
 	try("yes", 1);
 }
 
+/* The sealed copies go with the keys, and the search needs them. */
+static bool copies_kept(bool back)
+{
+	AUTO(mem) char *command = NULL;
+
+	if (asprintf(&command, back ? "mv %s/kept/*.p8 %s/var/lib/keyroll/keyd/" : "mkdir %s/kept && cp %s/var/lib/keyroll/keyd/*.p8 %s/kept/", keyd.root,
+		     keyd.root, keyd.root) < 0) {
+		command = NULL;
+		return false;
+	}
+	return system(command) == 0; /* NOLINT(cert-env33-c): our own paths */
+}
+
+static bool keys_delete(void)
+{
+	AUTO(ks) struct ks *ks = NULL;
+	bool ok = ks_open(keyd.socket, &ks, NULL) == 0;
+
+	for (int i = 0; ok && labels[i]; i++)
+		ok = ks_delete(ks, labels[i], NULL, NULL) == 0;
+	return ok;
+}
+
+static void test_deleted(void)
+{
+	NEED(geteuid() == 0, "not root");
+	begin("yes");
+	CU_ASSERT_TRUE(copies_kept(false));
+	CU_ASSERT_EQUAL(scan(), 1);
+	CU_ASSERT_TRUE(keys_delete());
+	CU_ASSERT_TRUE(copies_kept(true));
+	CU_ASSERT_EQUAL(scan(), 0);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+}
+
 static CU_TestInfo tests[] = {
 	{ "a key that is decoded for each operation leaves nothing behind", test_wiped },
 	{ "one that is kept parsed is found by the same search", test_kept },
+	{ "and when it is deleted, it is found no more", test_deleted },
 	CU_TEST_INFO_NULL,
 };
 
