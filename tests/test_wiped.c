@@ -1,5 +1,6 @@
 /* Level keyring: after an operation nothing of the private key is left in the custodian's memory, which is searched for it; kept parsed, it is found. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -108,7 +109,39 @@ static void test_deleted(void)
 	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
 }
 
+/* In clock ticks, of the custodian and of its children that have ended. proc(5) */
+static bool times(long *own, long *children)
+{
+	AUTO(file) FILE *f = NULL;
+	char path[64];
+
+	(void) snprintf(path, sizeof(path), "/proc/%d/stat", (int) keyd.pid); /* fits */
+	f = fopen(path, "re");
+	return f && fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %*d %ld", own, children) == 2;
+}
+
+/* The work of making a key is a child's: its memory is gone with it. */
+static void test_child(void)
+{
+	static const struct ks_spec spec = { .label = "large", .slot = KS_SLOT_ACTIVE, .bits = 4096 };
+	AUTO(ks) struct ks *ks = NULL;
+	char spki[KS_SPKI_HEX];
+	long own[2] = { 0, 0 }, children[2] = { 0, 0 };
+
+	CU_ASSERT_TRUE(keyd_setup(&keyd, NULL));
+	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
+	CU_ASSERT_EQUAL(ks_level(ks, KS_PROTECTION_AUTO, NULL), 0); /* it is up */
+	CU_ASSERT_TRUE(times(&own[0], &children[0]));
+	CU_ASSERT_EQUAL(keyd_make(ks, &spec, spki, NULL), 0);
+	for (int i = 0; i < 500 && times(&own[1], &children[1]) && children[1] == children[0]; i++)
+		(void) poll(NULL, 0, 20); /* its answer comes before its end is seen */
+	printf("\n  ticks of the custodian %ld, of its children %ld ", own[1] - own[0], children[1] - children[0]);
+	CU_ASSERT_TRUE(children[1] > children[0] && children[1] - children[0] > own[1] - own[0]);
+	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);
+}
+
 static CU_TestInfo tests[] = {
+	{ "a key is made by a child", test_child },
 	{ "a key that is decoded for each operation leaves nothing behind", test_wiped },
 	{ "one that is kept parsed is found by the same search", test_kept },
 	{ "and when it is deleted, it is found no more", test_deleted },
