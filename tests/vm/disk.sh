@@ -17,7 +17,7 @@ mkdir -p "$tree/work" "$inside" "$upper"/etc/systemd/system "$upper"/var/lib/key
 make -s -C "$build" install DESTDIR="$upper" >"$tree/install.log" 2>&1 || { tail -n 20 "$tree/install.log" >&2; exit 1; }
 rm -f "$tree/install.log"
 install -m 0755 "$src"/tests/vm/inside*.sh "$src"/tests/{installed,bench}.sh "$inside"
-for program in memscan test_ks_contract test_custody_access test_provider test_guarantees test_level_lost bench_sign; do
+for program in memscan test_ks_contract test_custody_access test_provider test_guarantees test_level_lost soak_provider bench_sign; do
 	[ ! -x "$build/tests/$program" ] || install -m 0755 "$build/tests/$program" "$inside"
 done
 

@@ -19,6 +19,14 @@ Protection=kernel
 Clock=assume-valid
 CONF
 printf '[Keyd]\nKeepParsed=yes\n' >/etc/keyroll/keyd.conf # for the keys at level keyring; at level kernel there is nothing to keep
+cat >/etc/systemd/system/consumer.service <<'CONF'
+[Service]
+ExecStart=/bin/sleep infinity
+ExecReload=/bin/touch /run/consumer-reloaded
+[Install]
+WantedBy=multi-user.target
+CONF
+systemctl enable --now consumer.service || fail "the unit that is to be reloaded"
 journalctl --update-catalog || fail "the catalogue is refused"
 systemctl enable --now keyroll-keyd.socket keyrolld.service || fail "custodian and agent do not start"
 systemctl start keyroll-signer@TESTCA.socket || fail "the signer's socket"
@@ -44,6 +52,8 @@ trustpoint() { # NAME LABEL PROTECTION
 		Percent=80
 		Regenerate=yes
 		RetryPeriod=1s
+		[Deliver]
+		ReloadUnits=consumer.service
 	CONF
 	systemctl reload keyrolld.service || fail "reload of the agent"
 	pending() { pkictl ca requests --json=short | jq -e '.requests | length > 0'; }
@@ -54,6 +64,7 @@ trustpoint() { # NAME LABEL PROTECTION
 trustpoint Test-CA router kernel
 until_true 30 key_works Test-CA || { key_works Test-CA; fail "the key does not sign"; }
 [ "$(fact Test-CA .protection)" = kernel ] || fail "the router's key is not in the kernel"
+until_true 30 test -e /run/consumer-reloaded || fail "the agent has not had the consumer's unit reloaded, over the bus"
 at_rest_is "$AT_REST" || fail "the keys at rest are not sealed by: $AT_REST"
 journalctl -x --no-pager PKI_EVENT=CERT_INSTALL | grep -q 'was verified, stored and delivered' || fail "the journal has no CERT_INSTALL with its explanation"
 journalctl -x --no-pager PKI_EVENT=CS_CERT_ISSUED | grep -q 'issued a certificate' || fail "the journal has no CS_CERT_ISSUED with its explanation"

@@ -19,7 +19,7 @@ done
 [ -z "${NOTHING_SKIPPED:-}" ] || [ -n "${NO_TPM:-}" ] || command -v swtpm >/dev/null || { echo "no swtpm here, and no NO_TPM=1"; exit 77; }
 grep -qx "prefix = /usr" "$top_builddir/Makefile" || { echo "the build must be for /usr: ./run step build"; exit 1; }
 make -s -C "$top_builddir" -j"$(nproc)" all
-make -s -C "$top_builddir" tests/test_ks_contract tests/test_custody_access tests/test_guarantees tests/test_level_lost tests/test_provider tests/bench_sign
+make -s -C "$top_builddir" tests/test_ks_contract tests/test_custody_access tests/test_guarantees tests/test_level_lost tests/test_provider tests/soak_provider tests/bench_sign
 
 mkdir -p "$cache"
 kernel=$(bash "$here/kernel.sh" "$cache")
