@@ -1,8 +1,10 @@
 /* Connections to a custodian: see custody_conn.h. */
 #include <errno.h>
-#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
@@ -12,12 +14,17 @@
 
 enum { IDLE_MAX = 8 };
 
+/* A program may fork, close descriptors that are not its own and open others under their numbers. */
+struct idle {
+	int fd;
+	pid_t pid; /* who opened it */
+	ino_t ino; /* of the socket */
+};
+
+/* No lock: another thread of the program could hold it in a fork, and the child would wait for ever. */
 struct custody_pool {
-	pthread_mutex_t lock;
-	pid_t pid; /* who opened the idle ones */
-	int idle[IDLE_MAX];
-	size_t n_idle;
-	uint32_t next_id;
+	struct idle *_Atomic idle[IDLE_MAX];
+	atomic_uint next_id;
 	char path[sizeof(((struct sockaddr_un *) NULL)->sun_path)];
 };
 
@@ -97,26 +104,41 @@ int custody_pool_new(const char *path, struct custody_pool **ret, struct err *re
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	if (pthread_mutex_init(&p->lock, NULL) != 0) {
-		free(p);
-		return -ENOMEM;
-	}
 	strcpy(p->path, path);
-	p->pid = getpid();
 	*ret = p;
 	return 0;
 }
 
-static void idle_close(struct custody_pool *p)
+static int inode_get(int fd, ino_t *ret)
 {
-	while (p->n_idle > 0)
-		(void) close(p->idle[--p->n_idle]); /* nothing is buffered in a record socket of ours */
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return -EBADF;
+	*ret = st.st_ino;
+	return 0;
+}
+
+/* The descriptor, or -1 and it is closed, unless it has become somebody else's. Frees the rest. */
+static int idle_open(struct idle *i)
+{
+	AUTO(fd) int fd = i->fd;
+	const pid_t pid = i->pid;
+	const ino_t was = i->ino;
+	ino_t ino;
+
+	free(i);
+	if (inode_get(fd, &ino) < 0 || ino != was)
+		fd = -1;
+	return pid == getpid() ? TAKE_FD(fd) : -1;
 }
 
 void custody_pool_free(struct custody_pool *p)
 {
-	idle_close(p);
-	(void) pthread_mutex_destroy(&p->lock); /* no thread uses it any more */
+	for (size_t n = 0; n < IDLE_MAX; n++) {
+		struct idle *i = atomic_exchange(&p->idle[n], NULL);
+		AUTO(fd) int fd = i ? idle_open(i) : -1; /* nothing is buffered in a record socket of ours */
+	}
 	free(p);
 }
 
@@ -125,27 +147,35 @@ static int idle_take(struct custody_pool *p, uint32_t *ret_id)
 {
 	int fd = -1;
 
-	(void) pthread_mutex_lock(&p->lock); /* cannot fail: initialised, not recursive */
-	if (p->pid != getpid()) {
-		idle_close(p);
-		p->pid = getpid();
+	*ret_id = atomic_fetch_add(&p->next_id, 1) + 1;
+	for (size_t n = 0; n < IDLE_MAX && fd < 0; n++) {
+		struct idle *i = atomic_exchange(&p->idle[n], NULL);
+
+		if (i)
+			fd = idle_open(i);
 	}
-	if (p->n_idle > 0)
-		fd = p->idle[--p->n_idle];
-	*ret_id = ++p->next_id;
-	(void) pthread_mutex_unlock(&p->lock); /* as above */
 	return fd;
 }
 
-static void idle_give(struct custody_pool *p, int fd)
+static void idle_give(struct custody_pool *p, int taken)
 {
-	(void) pthread_mutex_lock(&p->lock); /* cannot fail: initialised, not recursive */
-	if (p->n_idle < IDLE_MAX && p->pid == getpid()) {
-		p->idle[p->n_idle++] = fd;
-		fd = -1;
+	AUTO(fd) int fd = taken;
+	struct idle *i = malloc(sizeof(*i)), *none;
+
+	if (i)
+		*i = (struct idle){ .fd = fd, .pid = getpid() };
+	if (!i || inode_get(fd, &i->ino) < 0) {
+		free(i);
+		return;
 	}
-	(void) pthread_mutex_unlock(&p->lock); /* as above */
-	auto_fd(&fd);
+	for (size_t n = 0; n < IDLE_MAX; n++) {
+		none = NULL;
+		if (atomic_compare_exchange_strong(&p->idle[n], &none, i)) {
+			fd = -1; /* the pool's now */
+			return;
+		}
+	}
+	free(i);
 }
 
 int custody_reply_check(const struct custody_msg *request, const struct custody_msg *reply, struct err *reterr)

@@ -1,10 +1,12 @@
-/* How long one operation takes when the custodian is silent, full or cut off: one time-out, whatever signals come. */
+/* How long one operation takes when the custodian is silent, full or cut off: one time-out, whatever signals come. And whose descriptors are used. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
@@ -207,11 +209,71 @@ static void test_cut_late(void)
 	custodian_end(&l.custodian);
 }
 
+/* ---- a program that closes what is not its own */
+
+static void *answer_two(void *userdata)
+{
+	const struct custodian *c = userdata;
+
+	for (int i = 0; i < 2; i++) {
+		AUTO(fd) int fd = accept(c->listen_fd, NULL, NULL);
+		AUTO(custody_msg) struct custody_msg m = CUSTODY_MSG_EMPTY;
+
+		if (custody_msg_recv(fd, &m, NULL) < 0 || custody_msg_send(fd, &m, NULL) < 0)
+			return NULL;
+	}
+	return userdata;
+}
+
+/* The descriptor of this process that is connected to c. */
+static int connected_to(const struct custodian *c)
+{
+	for (int fd = 0; fd < 1024; fd++) {
+		struct sockaddr_un sa = { .sun_family = AF_UNSPEC };
+		socklen_t len = sizeof(sa);
+
+		if (getpeername(fd, (struct sockaddr *) &sa, &len) == 0 && strcmp(sa.sun_path, c->sa.sun_path) == 0)
+			return fd;
+	}
+	return -1;
+}
+
+static void test_foreign(void)
+{
+	struct custodian c;
+	struct stat opened, now;
+	AUTO(custody_pool) struct custody_pool *p = NULL;
+	AUTO(fd) int other = open("/dev/null", O_RDWR | O_CLOEXEC);
+	pthread_t thread;
+	void *ok = NULL;
+	int fd;
+
+	custodian_begin(&c);
+	CU_ASSERT_EQUAL(custody_pool_new(c.sa.sun_path, &p, NULL), 0);
+	CU_ASSERT_EQUAL(pthread_create(&thread, NULL, answer_two, &c), 0);
+	CU_ASSERT_EQUAL(ask(p, NULL), 0);
+	fd = connected_to(&c);
+	CU_ASSERT_TRUE(fd >= 0 && fstat(other, &opened) == 0);
+	CU_ASSERT_EQUAL(dup2(other, fd), fd);
+	CU_ASSERT_EQUAL(ask(p, NULL), 0); /* over another */
+	CU_ASSERT_TRUE(fstat(fd, &now) == 0 && now.st_ino == opened.st_ino);
+	CU_ASSERT_EQUAL(pthread_join(thread, &ok), 0);
+	CU_ASSERT_PTR_NOT_NULL(ok);
+	(void) close(fd);
+	fd = connected_to(&c);
+	CU_ASSERT_EQUAL(dup2(other, fd), fd);
+	custody_pool_free(TAKE(p));
+	CU_ASSERT_TRUE(fstat(fd, &now) == 0 && now.st_ino == opened.st_ino);
+	(void) close(fd);
+	custodian_end(&c);
+}
+
 static CU_TestInfo tests[] = {
 	{ "a custodian that never answers is given up in time, under signals", test_silent },
 	{ "one whose backlog is full likewise", test_full },
 	{ "a connection made late leaves only the rest for the answer", test_room_late },
 	{ "a dead connection that is made anew likewise", test_cut_late },
+	{ "a descriptor that has become the program's is neither used nor closed", test_foreign },
 	CU_TEST_INFO_NULL,
 };
 
