@@ -78,7 +78,8 @@ int err_from_openssl(struct err *e, int code, const char *fmt, ...)
 	va_end(ap);
 	e->ssl = first;
 	if (first) {
-		(void) snprintf(number, sizeof(number), "OpenSSL error %lx", first); /* fits */
+		/* without the library's number: a provider's is another at each load, and the same failure would look new */
+		(void) snprintf(number, sizeof(number), "OpenSSL error, reason %d", ERR_GET_REASON(first)); /* fits */
 		text_append(e, ": ");
 		text_append(e, why ? why : number);
 		text_append(e, details);

@@ -96,6 +96,20 @@ static void openssl_details_are_told_and_cleaned(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(e.text, ": keyroll: the token? is gone"));
 }
 
+/* A provider's library number is another at each load; the words of one failure are the same, for who tells only what is new. */
+static void openssl_library_number_is_not_told(void)
+{
+	struct err first = { 0 }, again = { 0 };
+
+	ERR_raise_data(ERR_get_next_error_library(), 6, "IO failure");
+	(void) err_from_openssl(&first, -ENODEV, "the token");
+	ERR_raise_data(ERR_get_next_error_library(), 6, "IO failure");
+	(void) err_from_openssl(&again, -ENODEV, "the token");
+	CU_ASSERT_STRING_EQUAL(first.text, "the token: OpenSSL error, reason 6: IO failure");
+	CU_ASSERT_STRING_EQUAL(again.text, first.text);
+	CU_ASSERT_NOT_EQUAL(again.ssl, first.ssl);
+}
+
 static void openssl_without_an_error_adds_nothing(void)
 {
 	struct err e = { 0 };
@@ -124,6 +138,7 @@ static CU_TestInfo tests[] = {
 	{ "arguments may point into the error", arguments_may_point_into_the_error },
 	{ "OpenSSL's queue is emptied and its first reason told", openssl_queue_is_emptied_and_its_first_reason_told },
 	{ "OpenSSL's details are told and cleaned", openssl_details_are_told_and_cleaned },
+	{ "OpenSSL's number of a library is not told", openssl_library_number_is_not_told },
 	{ "OpenSSL without an error adds nothing", openssl_without_an_error_adds_nothing },
 	{ "text is never NULL", text_is_never_null },
 	CU_TEST_INFO_NULL,
