@@ -188,8 +188,10 @@ static void server_clear(struct server *s)
 static int vault_start(struct server *s, struct err *reterr)
 {
 	const struct custody_options *o = s->o;
-	int r = o->token_provider ? device_start(s, reterr) : 0;
+	int r = rings_session(reterr); /* the device's thread reads records */
 
+	if (r == 0 && o->token_provider)
+		r = device_start(s, reterr);
 	if (r < 0)
 		return r;
 	if (s->device_jobs)

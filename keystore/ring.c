@@ -84,6 +84,13 @@ int rings_renew(struct rings *r, struct err *reterr)
 	return err;
 }
 
+int rings_session(struct err *reterr)
+{
+	if (keyctl_join_session_keyring(NULL) < 0 || keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_SESSION_KEYRING) < 0)
+		return rings_error(errno, "session keyring", reterr);
+	return 0;
+}
+
 int rings_open(const char *state_dir, struct rings *ret, struct err *reterr)
 {
 	AUTO(mem) char *path = realpath(state_dir, NULL);
@@ -93,8 +100,6 @@ int rings_open(const char *state_dir, struct rings *ret, struct err *reterr)
 		return err_set(reterr, -errno, "%s: %s", state_dir, strerror(errno));
 	sha256_hex(path, strlen(path), hash);
 	(void) snprintf(ret->name, sizeof(ret->name), "keyroll:%.24s", hash); /* fits */
-	if (keyctl_join_session_keyring(NULL) < 0 || keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_SESSION_KEYRING) < 0)
-		return rings_error(errno, "session keyring", reterr);
 	return rings_renew(ret, reterr);
 }
 

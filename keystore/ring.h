@@ -17,8 +17,10 @@ struct rings {
 	char name[48]; /* "keyroll:" and a hash of the folder, so that several custodians of one user do not meet */
 };
 
-/* Gives the process a session keyring of its own with @u in it, then finds or makes the rings. Once, before threads and children. -EPERM with what to
- * allow, when a container forbids keyctl; -EDQUOT with the numbers. */
+/* Gives the calling thread, and those that it starts afterwards, a session keyring of their own with @u in it: who is without does not possess the rings.
+ * Once, before threads and children. -EPERM with what to allow, when a container forbids keyctl; -EDQUOT with the numbers. */
+int rings_session(struct err *reterr) CHECKED;
+/* Finds or makes the rings, after rings_session. Errors as there. */
 int rings_open(const char *state_dir, struct rings *ret, struct err *reterr) CHECKED;
 /* Destroys the anchor and all below it. */
 void rings_drop(const struct rings *r);

@@ -190,11 +190,12 @@ test_own_key() {
 	pass "a key that was in the TPM before is used by its URI and password"
 }
 
-# The custodian alone, with the router's TPM as it is now, and a log of this start.
+# The custodian alone, with the router's TPM as it is now, and a log of this start. Its session has no user keyring, as a unit's with KeyringMode=private:
+# what it does not link itself, it does not have.
 keyd_start() {
 	tpm_use "$ROUTER_PORT"
 	rm -f "$ROOT/run/keyroll/keyd.sock" "$ROOT/log/keyd.log"
-	supervise keyd "$BIN/keyroll-keyd" --root="$ROOT"
+	supervise keyd keyctl session - "$BIN/keyroll-keyd" --root="$ROOT"
 	until_true 20 test -S "$ROOT/run/keyroll/keyd.sock" || fail "the custodian does not listen"
 }
 keyd_stop() { stop_all; tpm_tidy; }

@@ -150,8 +150,25 @@ scan soft "$(main_pid keyroll-keyd.service)"
 [ $? = 1 ] || fail "the scan does not find a key at level keyring, which the custodian keeps parsed"
 secrets_close
 ok "the same scan finds a key at level keyring"
+
+if [ "$AT_REST" = tpm2 ]; then # a key in the same TPM, by the drop-in that the page shows
+	mkdir -p /etc/systemd/system/keyroll-keyd.service.d
+	sed -n '/service.d\/tpm.conf :$/,/^\.Ed/{/^\./!p}' /usr/share/man/man8/keyroll-keyd.8 >/etc/systemd/system/keyroll-keyd.service.d/tpm.conf
+	grep -q '^DeviceAllow=/dev/tpm' /etc/systemd/system/keyroll-keyd.service.d/tpm.conf || fail "the page has no drop-in for a TPM"
+	printf '[Token]\nProvider=tpm2\n' >>/etc/keyroll/keyd.conf
+	echo 'z /dev/tpmrm0 0660 tss tss' >/etc/tmpfiles.d/tpm.conf # what tpm-udev's rule does: no udev runs here
+	systemd-tmpfiles --create tpm.conf || fail "the TPM's mode"
+	systemctl daemon-reload
+	systemctl restart keyroll-keyd.service || fail "restart of the custodian with a TPM for keys"
+	trustpoint Device device token
+	until_true 60 key_works Device || fail "the key in the TPM does not sign"
+	[ "$(fact Device .protection)" = token ] || fail "the key is not in the TPM"
+	systemctl restart keyroll-keyd.service || fail "restart of the custodian with a key in the TPM"
+	until_true 60 key_works Device || fail "the key in the TPM does not sign after the custodian's restart"
+	ok "a key in the TPM by the page's drop-in; the custodian restarted uses it"
+fi
 # the next boots have a slow TPM: to open a seal takes longer than clients of custodian and signer wait
 mkdir -p /etc/systemd/system/keyroll-seal@.service.d
 printf '[Service]\nExecStartPost=/bin/sleep 3\n' >/etc/systemd/system/keyroll-seal@.service.d/slow.conf
-facts >"$work/facts"
+facts >"$work/facts" || fail "the facts"
 cat "$work/facts"

@@ -63,11 +63,11 @@ facts() {
 		tp=${tp##*/}
 		openssl x509 -in "$(delivered "$tp")/cert.pem" -noout -serial -enddate
 		spki_of "$(delivered "$tp")/cert.pem"
-		fact "$tp" '[.name, .ca.serial, .ca.spki, .protection, .at_rest, .generation]|tostring'
+		fact "$tp" '[.name, .ca.serial, .ca.spki, .protection, .at_rest, .generation]|tostring' || return 1
 	done
-	ca_fact '[.ca.serial, .ca.spki, .previous.spki, .protection, .at_rest]|tostring'
+	ca_fact '[.ca.serial, .ca.spki, .previous.spki, .protection, .at_rest]|tostring' || return 1
 	# what is due every so often is counted from the second, the rest from certificates
-	ca_fact '[.timers[] | [.timer, if .timer | test("^(REQUEST EXPIRE|CRL UPDATE)$") then "armed" else .at end]] | sort | tostring'
+	ca_fact '[.timers[] | [.timer, if .timer | test("^(REQUEST EXPIRE|CRL UPDATE)$") then "armed" else .at end]] | sort | tostring' || return 1
 	pkictl ca requests --all --json=short | jq -c '[.requests[] | [.id, .status, .serial]]'
 	pkictl timers --json=short | jq -c '[.timers[] | [.timer, .trustpoint, .at]] | sort'
 }

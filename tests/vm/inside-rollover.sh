@@ -6,6 +6,7 @@ set -u
 # shellcheck source=tests/vm/inside-lib.sh
 . "${BASH_SOURCE[0]%/*}/inside-lib.sh"
 TPS=(Test-CA Soft) # levels kernel and keyring
+[ "$AT_REST" != tpm2 ] || TPS+=(Device)
 LIMIT_SEC=180 # for what takes two seconds here
 
 # ---- the journal ----
@@ -96,6 +97,7 @@ all_well() {
 		until_true 60 key_works "$tp" || fail "$tp: the key does not sign"
 	done
 	[ "$(fact Test-CA .protection) $(fact Soft .protection) $(ca_fact .protection)" = "kernel keyring kernel" ] || fail "the levels have changed"
+	[ "$AT_REST" != tpm2 ] || [ "$(fact Device .protection)" = token ] || fail "the key in the TPM has changed its level"
 	slot_signs "${KEYD[@]}" active "$work/active.sig" || fail "the kernel has not one active key of the router"
 	verified_by "$dir/cert.pem" "$work/active.sig" || fail "the kernel's active key is not the delivered certificate's"
 	slot_signs "${SIGNER[@]}" active "$work/ca.sig" || fail "the kernel has not one active key of the CA"

@@ -6,7 +6,7 @@ export LC_ALL=C
 cache=$1
 PACKAGES=systemd,systemd-sysv,dbus,polkitd,kmod,keyutils,openssl,jq,curl,procps,gdb-minimal,util-linux-extra,sqlite3
 PACKAGES=$PACKAGES,libssl3,libcurl4,libmicrohttpd12,libsqlite3-0,libjansson4,libkeyutils1,libsystemd0,libcunit1
-PACKAGES=$PACKAGES,libtss2-esys-3.0.2-0,libtss2-mu0,libtss2-rc0,libtss2-tcti-device0
+PACKAGES=$PACKAGES,libtss2-esys-3.0.2-0,libtss2-mu0,libtss2-rc0,libtss2-tcti-device0,tpm2-openssl
 image=$cache/root.img
 
 if [ "$(cat "$cache/root.packages" 2>/dev/null)" != "$PACKAGES" ]; then
