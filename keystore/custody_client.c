@@ -8,7 +8,9 @@
 #include "keystore/custody_server_internal.h"
 
 enum { CLIENTS_MAX = 512, CLIENTS_PER_UID = 128 };
-#define CROWD_SAID_USEC (60 * UINT64_C(1000000)) /* a stranger must not fill the journal */
+/* A stranger must not fill the journal. */
+enum { REFUSALS_SAID = 100 }; /* in such a time */
+#define SAID_USEC (60 * UINT64_C(1000000))
 
 void client_free(struct client *c)
 {
@@ -71,6 +73,23 @@ void client_busy(struct client *c)
 	(void) sd_event_source_set_enabled(c->source, SD_EVENT_OFF); /* cannot fail for a live source */
 }
 
+static void refusal_say(const struct client *c, const char *label, const char *text)
+{
+	struct server *s = c->server;
+	uint64_t now = 0;
+
+	(void) sd_event_now(s->event, CLOCK_MONOTONIC, &now); /* 0: no new time begins */
+	if (now >= s->refusals_since + SAID_USEC) {
+		s->refusals_since = now;
+		s->refusals = 0;
+	}
+	if (s->refusals < REFUSALS_SAID)
+		log_event(LOG_EV_KEY_REFUSED, NULL, "user %u, key %s: %s", (unsigned) c->peer.uid, *label ? label : "-", text);
+	else if (s->refusals == REFUSALS_SAID)
+		log_line(LOG_WARNING, "more are refused, of which nothing is said until a minute is over");
+	s->refusals += s->refusals <= REFUSALS_SAID;
+}
+
 static int on_request(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	AUTO(custody_msg) struct custody_msg m = CUSTODY_MSG_EMPTY;
@@ -85,13 +104,13 @@ static int on_request(sd_event_source *source, int fd, uint32_t revents, void *u
 	c->last = ++c->server->requests;
 	if (r < 0) {
 		if (r != -ECONNRESET)
-			log_event(LOG_EV_KEY_REFUSED, NULL, "user %u: %s", (unsigned) c->peer.uid, e.text);
+			refusal_say(c, "", e.text);
 		client_end(c);
 		return 0;
 	}
 	r = dispatch(c->server, c, &m, &e);
 	if (r == -EACCES || r == -EPROTO || r == -EBADMSG)
-		log_event(LOG_EV_KEY_REFUSED, NULL, "user %u, key %s: %s", (unsigned) c->peer.uid, m.label, err_text(&e, r));
+		refusal_say(c, m.label, err_text(&e, r));
 	else if (r < 0)
 		log_line(LOG_DEBUG, "user %u, key %s: %s", (unsigned) c->peer.uid, m.label, err_text(&e, r));
 	if (r <= 0)
@@ -138,7 +157,7 @@ static void crowd_say(struct server *s, uid_t uid, const char *what)
 {
 	uint64_t now;
 
-	if (sd_event_now(s->event, CLOCK_MONOTONIC, &now) < 0 || (s->crowd_said && now < s->crowd_said + CROWD_SAID_USEC))
+	if (sd_event_now(s->event, CLOCK_MONOTONIC, &now) < 0 || (s->crowd_said && now < s->crowd_said + SAID_USEC))
 		return;
 	s->crowd_said = now;
 	log_line(LOG_WARNING, "user %u has %zu connections, at most %d, and all users %zu, at most %d: %s", (unsigned) uid, clients_of(s, uid, false), CLIENTS_PER_UID,

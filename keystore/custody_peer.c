@@ -33,7 +33,7 @@ static bool user_is(uid_t uid, const char *name)
 
 static bool group_in(const struct peer *p, const char *name)
 {
-	char room[8192];
+	char room[65536]; /* a group has its members' names in it */
 	struct group gr, *found = NULL;
 
 	if (getgrnam_r(name, &gr, room, sizeof(room), &found) != 0 || !found)

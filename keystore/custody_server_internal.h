@@ -38,6 +38,8 @@ struct server {
 	struct making *makings;
 	size_t n_clients, n_makings;
 	uint64_t requests;   /* and connections, counted */
+	uint64_t refusals_since; /* CLOCK_MONOTONIC in microseconds */
+	unsigned refusals; /* since then */
 	uint64_t crowd_said; /* when, CLOCK_MONOTONIC in microseconds; 0: never */
 };
 
@@ -98,7 +100,8 @@ int device_end(struct server *s) CHECKED;
 
 /* The key that m names, borrowed, when the client may use it. -ENOKEY, -EACCES. */
 int keys_find(const struct server *s, const struct client *c, const struct custody_msg *m, struct vault_key **ret, struct err *reterr) CHECKED;
-/* A key that is not where it should be is looked for, and restored from its sealed copy; one that is nowhere leaves its slot free. -ENOKEY. */
+/* A key that is not where it should be is looked for, and restored from its sealed copy; one that is nowhere leaves its slot free. -ENOKEY; -EBUSY: it is
+ * there, and the quota, memory or time of this moment forbids it. */
 int keys_recover(struct server *s, struct vault_key *k, struct err *reterr) CHECKED;
 
 #endif

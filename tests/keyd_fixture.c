@@ -114,6 +114,16 @@ void keyd_signal(struct keyd *k, int sig)
 	(void) reap(k); /* the caller knows how it ends */
 }
 
+bool keyd_restart_logged(struct keyd *k, int log_fd)
+{
+	AUTO(fd) int was = dup(STDERR_FILENO);
+	bool ok;
+
+	keyd_signal(k, SIGTERM);
+	ok = was >= 0 && dup2(log_fd, STDERR_FILENO) >= 0 && keyd_start(k);
+	return dup2(was, STDERR_FILENO) >= 0 && ok;
+}
+
 int keyd_teardown(struct keyd *k, const char *const *labels)
 {
 	struct ks *ks = NULL;

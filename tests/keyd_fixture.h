@@ -27,6 +27,7 @@ bool keyd_setup_as(struct keyd *k, const char *conf, uid_t uid);
 bool keyd_start(struct keyd *k);
 bool keyd_conf_write(const struct keyd *k, const char *conf); /* for the next start */
 void keyd_signal(struct keyd *k, int sig); /* and waits for its end; 0: which it comes to by itself */
+bool keyd_restart_logged(struct keyd *k, int log_fd); /* and what it says goes there */
 /* Deletes the labels (NULL-terminated), ends the custodian, removes the folder: no key and no keyring stays behind. 0, or its exit status. */
 int keyd_teardown(struct keyd *k, const char *const *labels);
 /* Invalidates every key in the custodian's slot rings, as a reboot does. */

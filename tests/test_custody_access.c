@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "common/auto_ssl.h"
@@ -446,20 +447,44 @@ static void test_start_refused(void)
 	}
 }
 
-/* Anybody may send anything: the custodian goes on serving. */
-static void test_nonsense(void)
+enum { REFUSED = 150, REFUSED_SAID = 100 };
+
+static bool nonsense_is_refused(void)
 {
 	static const char text[] = "GET / HTTP/1.0\r\n\r\n";
 	AUTO(fd) int fd = -1;
+	char byte;
+
+	return custody_connect(keyd.socket, &fd, NULL) == 0 && write(fd, text, sizeof(text)) == sizeof(text) && read(fd, &byte, 1) == 0; /* closed */
+}
+
+static int times_said(int log_fd, const char *words)
+{
+	static char text[65536];
+	ssize_t n = pread(log_fd, text, sizeof(text) - 1, 0);
+	int times = 0;
+
+	text[n > 0 ? n : 0] = '\0';
+	for (const char *p = text; (p = strstr(p, words)); p++)
+		times++;
+	return times;
+}
+
+/* Anybody may send anything, as often: the custodian goes on serving, and the journal has room for others. */
+static void test_nonsense(void)
+{
+	AUTO(fd) int log_fd = memfd_create("log", MFD_CLOEXEC);
 	struct ks *ks = NULL;
-	char byte, spki[KS_SPKI_HEX];
+	char spki[KS_SPKI_HEX];
 
 	CU_ASSERT_TRUE(keyd_setup(&keyd, NULL));
 	CU_ASSERT_EQUAL(ks_open(keyd.socket, &ks, NULL), 0);
 	CU_ASSERT_EQUAL(make(ks, "theirs", KS_SLOT_ACTIVE, NULL, spki), 0); /* it is up: a slow machine needs longer than a client waits */
-	CU_ASSERT_EQUAL(custody_connect(keyd.socket, &fd, NULL), 0);
-	CU_ASSERT_EQUAL(write(fd, text, sizeof(text)), sizeof(text));
-	CU_ASSERT_EQUAL(read(fd, &byte, 1), 0); /* closed */
+	CU_ASSERT_TRUE(keyd_restart_logged(&keyd, log_fd));
+	for (int i = 0; i < REFUSED; i++)
+		CU_ASSERT_TRUE(nonsense_is_refused());
+	CU_ASSERT_EQUAL(times_said(log_fd, "KEY_REFUSED"), REFUSED_SAID);
+	CU_ASSERT_EQUAL(times_said(log_fd, "more are refused"), 1);
 	CU_ASSERT_EQUAL(make(ks, "mine", KS_SLOT_ACTIVE, NULL, spki), 0);
 	ks_close(ks);
 	CU_ASSERT_EQUAL(keyd_teardown(&keyd, labels), 0);

@@ -443,17 +443,6 @@ static key_serial_t active_serial(void)
 	return serial_in(KS_SLOT_ACTIVE);
 }
 
-/* A custodian whose log is read. */
-static bool restart_logged(int log_fd)
-{
-	AUTO(fd) int was = dup(STDERR_FILENO);
-	bool ok;
-
-	keyd_signal(&keyd, SIGTERM);
-	ok = was >= 0 && dup2(log_fd, STDERR_FILENO) >= 0 && keyd_start(&keyd);
-	return dup2(was, STDERR_FILENO) >= 0 && ok;
-}
-
 static bool restored(int log_fd)
 {
 	char text[8192];
@@ -476,7 +465,7 @@ static void test_trivial_ciphertexts(void)
 	char spki[KS_SPKI_HEX];
 
 	NEED(there, NULL);
-	CU_ASSERT_TRUE(restart_logged(log_fd));
+	CU_ASSERT_TRUE(keyd_restart_logged(&keyd, log_fd));
 	CU_ASSERT_EQUAL(make("tp", KS_SLOT_ACTIVE, 2048, spki), 0);
 	CU_ASSERT_EQUAL(ks_load(ks, "tp", KS_SLOT_ACTIVE, NULL, &key, NULL, NULL), 0);
 	CU_ASSERT_EQUAL(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n), 1);
@@ -731,7 +720,7 @@ static void test_promotion_under_use(void)
 	AUTO(fd) int log_fd = memfd_create("log", MFD_CLOEXEC);
 
 	NEED(there, NULL);
-	CU_ASSERT_TRUE(restart_logged(log_fd));
+	CU_ASSERT_TRUE(keyd_restart_logged(&keyd, log_fd));
 	for (int round = 0; round < HAMMER_ROUNDS; round++) {
 		AUTO(pkey) EVP_PKEY *handle = NULL;
 		struct hammer h[2] = { { .handle = NULL }, { .handle = NULL } };
