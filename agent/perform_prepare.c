@@ -206,12 +206,6 @@ static void shadow_key_spare(struct trustpoint *tp, struct ks *ks, const char *s
 	prepare_finish(tp, serving, false);
 }
 
-/* As the file wants a key to be, or it is made anew: Size= or Protection= may have changed since. */
-static bool key_suits(const struct trustpoint *tp, const struct ks_key *key)
-{
-	return key->bits == tp->conf.bits && (tp->conf.protection == KS_PROTECTION_AUTO || key->protection == (enum ks_protection) tp->conf.protection);
-}
-
 /* Another key lies in the slot: one that nothing uses (a crash, a request that was abandoned, a rollover that was cancelled) is as good as a new one. */
 static void slot_is_taken(struct trustpoint *tp, struct ks *ks, enum ks_slot slot)
 {
@@ -230,7 +224,7 @@ static void slot_is_taken(struct trustpoint *tp, struct ks *ks, enum ks_slot slo
 		shadow_key_spare(tp, ks, used);
 		return;
 	}
-	if (r == 0 && !key_suits(tp, &facts)) {
+	if (r == 0 && !ks_key_suits(&facts, tp->conf.bits, tp->conf.protection)) { /* Size= or Protection= may have changed since */
 		r = ks_delete(ks, tp->conf.label, facts.spki, &e);
 		if (r == 0) {
 			generate(tp, slot);

@@ -44,25 +44,54 @@ static int next_publish(struct calendar *c, X509 *cert, EVP_PKEY *key, struct tp
 	return view_end(c, &v, reterr);
 }
 
+/* What routers hold shadow certificates under already: a certificate over that key, kept while the key could not be had. */
+static bool next_is_stored(const struct calendar *c, const char *spki, X509 **ret)
+{
+	AUTO(x509) X509 *cert = NULL;
+	struct x509_facts facts;
+
+	if (material_load(c->o.name, CAR_RECIPIENT_NEXT, &cert, NULL) < 0 || x509_facts_get(cert, &facts, NULL) < 0 || strcmp(facts.spki_sha256, spki) != 0)
+		return false;
+	*ret = TAKE(cert);
+	return true;
+}
+
+static int next_sign(struct calendar *c, const struct view *v, EVP_PKEY *key, X509 **ret, struct err *reterr)
+{
+	struct selfsign in = { .name = X509_get_subject_name(v->role[CAR_RECIPIENT_ACTIVE].cert), .hash = v->conf->hash, .key = key };
+	struct tp_now now;
+	int r;
+
+	calendar_now(c, &now);
+	in.validity = cal_next_validity(&v->conf->cal, &c->state, &now);
+	FAULT("ca.next.key");
+	r = selfsign_make(&in, ret, reterr);
+	return r < 0 ? r : material_store(c->o.name, CAR_RECIPIENT_NEXT, *ret, reterr);
+}
+
+/* One that an attempt before left in the slot may be of another size or level than the file wants now. */
+static int next_unsuited(struct calendar *c, const struct ks_key *key, struct err *reterr)
+{
+	int r = signer_delete(c->o.signer, key->spki, reterr);
+
+	return r < 0 ? r : err_set(reterr, -EAGAIN, "a rollover key of %d bits at level %s lay there, and is deleted", key->bits,
+				   ks_protection_name(key->protection));
+}
+
 static int next_certify(struct calendar *c, const char *spki, struct tp_cert *ret, struct err *reterr)
 {
 	AUTO(view) struct view *v = service_view1(c->o.service);
 	AUTO(pkey) EVP_PKEY *key = NULL;
 	AUTO(x509) X509 *cert = NULL;
-	struct selfsign in = { .name = X509_get_subject_name(v->role[CAR_RECIPIENT_ACTIVE].cert), .hash = v->conf->hash };
-	struct tp_now now;
+	struct ks_key facts = { 0 };
 	int r;
 
 	if (strcmp(spki, v->role[CAR_RECIPIENT_ACTIVE].facts.spki_sha256) == 0)
 		return err_set(reterr, -EEXIST, "the active CA's key still lies in the rollover key's place");
-	r = signer_load(c->o.signer, KS_SLOT_SHADOW, spki, &key, NULL, reterr);
+	r = signer_load(c->o.signer, KS_SLOT_SHADOW, spki, &key, &facts, reterr);
+	if (r == 0 && !next_is_stored(c, spki, &cert))
+		r = ks_key_suits(&facts, (int) v->conf->key_bits, v->conf->protection) ? next_sign(c, v, key, &cert, reterr) : next_unsuited(c, &facts, reterr);
 	if (r < 0)
-		return r;
-	calendar_now(c, &now);
-	in.key = key;
-	in.validity = cal_next_validity(&v->conf->cal, &c->state, &now);
-	FAULT("ca.next.key");
-	if ((r = selfsign_make(&in, &cert, reterr)) < 0 || (r = material_store(c->o.name, CAR_RECIPIENT_NEXT, cert, reterr)) < 0)
 		return r;
 	FAULT("ca.next.stored");
 	return next_publish(c, cert, key, ret, reterr);

@@ -101,11 +101,11 @@ static int next_load(struct calendar *c, struct view *v, struct err *reterr)
 	r = role_load(c, v, CAR_RECIPIENT_NEXT, NULL, reterr);
 	if (r == -ENOENT)
 		return orphan_delete(c, reterr);
-	if (r != -ENOKEY)
+	if (r != -ENOKEY && r != -EBUSY)
 		return r;
-	(void) log_err(r, reterr, "the rollover CA's key is gone, so its certificate is forgotten");
+	(void) log_err(r, reterr, "the rollover CA's key cannot be had, so there is no rollover CA now; with the key its certificate comes back");
 	view_role_clear(v, CAR_RECIPIENT_NEXT);
-	return material_remove(c->o.name, CAR_RECIPIENT_NEXT, reterr);
+	return 0;
 }
 
 static int previous_load(struct calendar *c, struct view *v, struct err *reterr)
@@ -114,7 +114,7 @@ static int previous_load(struct calendar *c, struct view *v, struct err *reterr)
 	int r;
 
 	r = role_load(c, v, CAR_RECIPIENT_PREVIOUS, NULL, reterr);
-	if (r == -ENOENT || r == -ENOKEY) {
+	if (r == -ENOENT || r == -ENOKEY || r == -EBUSY) {
 		view_role_clear(v, CAR_RECIPIENT_PREVIOUS);
 		return 0;
 	}

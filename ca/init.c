@@ -31,7 +31,7 @@ static int key_wait(struct signer *s, int *fd, char spki[KS_SPKI_HEX], struct er
 	return r;
 }
 
-static int key_make(struct signer *s, const struct ca_conf *conf, EVP_PKEY **ret, struct ks_key *ret_facts, struct err *reterr)
+static int key_get(struct signer *s, const struct ca_conf *conf, EVP_PKEY **ret, struct ks_key *ret_facts, struct err *reterr)
 {
 	AUTO(fd) int fd = -1;
 	char spki[KS_SPKI_HEX];
@@ -41,6 +41,18 @@ static int key_make(struct signer *s, const struct ca_conf *conf, EVP_PKEY **ret
 	if (r == 0)
 		r = key_wait(s, &fd, spki, reterr);
 	return r < 0 ? r : signer_load(s, KS_SLOT_ACTIVE, spki, ret, ret_facts, reterr);
+}
+
+/* An attempt that was cut off left its key; the file may have changed since, and nothing has that key yet. */
+static int key_make(struct signer *s, const struct ca_conf *conf, EVP_PKEY **ret, struct ks_key *ret_facts, struct err *reterr)
+{
+	int r = key_get(s, conf, ret, ret_facts, reterr);
+
+	if (r < 0 || ks_key_suits(ret_facts, (int) conf->key_bits, conf->protection))
+		return r;
+	EVP_PKEY_free(TAKE(*ret));
+	r = signer_delete(s, ret_facts->spki, reterr);
+	return r < 0 ? r : key_get(s, conf, ret, ret_facts, reterr);
 }
 
 static int certificate_make(const struct ca_conf *conf, EVP_PKEY *key, X509 **ret, struct err *reterr)

@@ -22,6 +22,12 @@ int keys_find(const struct server *s, const struct client *c, const struct custo
 	return 0;
 }
 
+/* It is not the key's fault, and may have passed when it is asked for again. Not -EIO: a copy that computes wrongly stays so. */
+static bool passes(int r)
+{
+	return r == -EDQUOT || r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EAGAIN || r == -ETIMEDOUT || r == -ECANCELED;
+}
+
 int keys_recover(struct server *s, struct vault_key *k, struct err *reterr)
 {
 	const key_serial_t was = k->material.serial;
@@ -44,7 +50,7 @@ int keys_recover(struct server *s, struct vault_key *k, struct err *reterr)
 	log_event(LOG_EV_KEY_REFUSED, NULL, "key %s %s: %s", k->label, r == -ENODATA ? "is lost" : "cannot be restored", err_text(reterr, r));
 	if (r == -ENODATA && vault_delete(s->vault, k, NULL) < 0)
 		log_line(LOG_WARNING, "key %s still has its slot", k->label);
-	return -ENOKEY;
+	return passes(r) ? -EBUSY : -ENOKEY;
 }
 
 int keys_load(struct server *s, struct client *c, const struct custody_msg *m, struct err *reterr)

@@ -135,14 +135,15 @@ int keygen_start(const struct keygen_order *o, pid_t *ret_pid, int *ret_fd, stru
 int keygen_finish(const struct buf *reply, struct keygen_result *ret, struct err *reterr)
 {
 	struct reply_head head;
-	const uint8_t *p = reply->data + sizeof(head);
+	const uint8_t *p;
 
 	if (reply->len < sizeof(head))
-		return err_set(reterr, -EIO, "the process that made the key died");
+		return err_set(reterr, -ECANCELED, "the process that made the key died");
+	p = reply->data + sizeof(head);
 	memcpy(&head, reply->data, sizeof(head));
 	if (head.spki_len > KEYGEN_REPLY_BYTES || head.sealed_len > KEYGEN_REPLY_BYTES || head.text_len >= ERR_TEXT_BYTES ||
 	    reply->len != sizeof(head) + head.spki_len + head.sealed_len + head.text_len)
-		return err_set(reterr, -EIO, "the process that made the key died in its reply");
+		return err_set(reterr, -ECANCELED, "the process that made the key died in its reply");
 	if (head.status < 0)
 		return err_set(reterr, head.status, "%.*s", (int) head.text_len, (const char *) p + head.spki_len + head.sealed_len);
 	ret->serial = head.serial;

@@ -30,11 +30,11 @@ enum { KEYGEN_REPLY_BYTES = 16 * 1024 };
 /* Forks. *ret_fd becomes readable as the child writes its reply, and ends when it is complete. No other thread of ours may be inside a library
  * (jobs_quiesce). -EAGAIN, -ENOMEM. */
 int keygen_start(const struct keygen_order *o, pid_t *ret_pid, int *ret_fd, struct err *reterr) CHECKED;
-/* Takes apart what the child wrote. Its own failure comes back with its text; -EIO when it died. */
+/* Takes apart what the child wrote. Its own failure comes back with its text; -ECANCELED when it died. */
 int keygen_finish(const struct buf *reply, struct keygen_result *ret, struct err *reterr) CHECKED;
 
 /* Restores o->sealed and waits for it: some milliseconds, at most KEYGEN_RESTORE_SEC, which the child counts itself. Forks, as keygen_start. *ret is the
- * key in its keyring. -EBADMSG: damaged or another machine's; -EDQUOT; -EIO when the child died. */
+ * key in its keyring. -EBADMSG: damaged or another machine's; -EDQUOT; -ECANCELED when the child died. */
 enum { KEYGEN_RESTORE_SEC = 2 };
 int keygen_restore(const struct keygen_order *o, key_serial_t *ret, struct err *reterr) CHECKED;
 

@@ -154,6 +154,11 @@ static int handle_load(struct ks *ks, const char *label, const char *spki, EVP_P
 	return *ret ? 0 : err_from_openssl(reterr, -ENOKEY, "loading key %s from the custodian", label);
 }
 
+bool ks_key_suits(const struct ks_key *key, int bits, enum ks_protection protection)
+{
+	return key->bits == bits && (protection == KS_PROTECTION_AUTO || key->protection == protection);
+}
+
 int ks_load(struct ks *ks, const char *label, enum ks_slot slot, const char *spki, EVP_PKEY **ret_key, struct ks_key *ret_facts, struct err *reterr)
 {
 	AUTO(custody_msg) struct custody_msg m = CUSTODY_MSG_EMPTY;

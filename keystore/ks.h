@@ -4,6 +4,7 @@
 #define KEYROLL_KEYSTORE_KS_H
 
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/auto.h"
@@ -41,9 +42,12 @@ int ks_open(const char *socket, struct ks **ret, struct err *reterr) CHECKED;
  * -1, *ret_spki filled), or -EAGAIN (not readable yet: it does not block), or why not: -EEXIST (another key lies in the slot), -EDQUOT, -ENOSPC, -ENOTSUP
  * (the named protection is not to be had), -ENODEV (the token does not answer), -EACCES. */
 int ks_generate(struct ks *ks, const struct ks_spec *spec, int *fd, char ret_spki[KS_SPKI_HEX], struct err *reterr) CHECKED;
-/* The key in that slot or, if spki is not NULL, the key of label with that public key in any slot. ret_key and ret_facts may each be NULL. -ENOKEY,
- * -EACCES, -ETIMEDOUT. */
+/* The key in that slot or, if spki is not NULL, the key of label with that public key in any slot. ret_key and ret_facts may each be NULL. -ENOKEY:
+ * there is none, or it cannot be had at its level or under this machine's secret; -EBUSY: not at this moment (quota, memory), ask again; -EACCES,
+ * -ETIMEDOUT. */
 int ks_load(struct ks *ks, const char *label, enum ks_slot slot, const char *spki, EVP_PKEY **ret_key, struct ks_key *ret_facts, struct err *reterr) CHECKED;
+/* Whether a key is what a file wants: of that size, and at that level unless it is AUTO. */
+bool ks_key_suits(const struct ks_key *key, int bits, enum ks_protection protection);
 /* Active becomes previous (an older previous is destroyed), shadow becomes active. 0 also when spki already is active. -ENOKEY when it is neither;
  * -EBUSY while a key of label is being made. Durable when it returns. */
 int ks_promote(struct ks *ks, const char *label, const char *spki, struct err *reterr) CHECKED;

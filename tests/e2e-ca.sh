@@ -26,6 +26,15 @@ get() { curl -sf -o "$2" "$(url)?operation=$1"; }
 caps_have() { curl -sf "$(url)?operation=GetCACaps" | grep -qx "$1"; }
 certificate_ok() { openssl verify -CAfile "$ROOT/ca.pem" "$1" >/dev/null 2>&1; }
 
+# ---- a key that an attempt left, and a file that wants another since
+init_says() { conf "KeySize=$1" | grep -v '^KeySize=2048' >"$ROOT/etc/keyroll/ca/CUT.conf" && ctl ca init CUT >"$ROOT/cut.out" 2>&1 && grep -q "^Key: RSA $1," "$ROOT/cut.out"; }
+mkdir -p "$ROOT/etc/keyroll/ca"
+init_says 3072 || fail "pkictl ca init: $(cat "$ROOT/cut.out")"
+rm "$ROOT/var/lib/keyroll/ca/CUT/ca.pem" # as if it had been cut off before
+init_says 4096 || fail "the key of an attempt that was cut off is not as the file wants it: $(cat "$ROOT/cut.out")"
+rm "$ROOT/etc/keyroll/ca/CUT.conf"
+pass "a key that an attempt left is made anew where the file wants another"
+
 start_ca E2E "$(conf Grant=manual GrantRenewals=yes)"
 cd "$ROOT" || fail "no $ROOT"
 
@@ -118,6 +127,17 @@ kill -9 "$(cat "$ROOT/pid/cad-E2E")"
 until_true 20 caps_have GetNextCACert || fail "the rollover CA is lost after a kill"
 get GetNextCACert again.p7 && cmp -s next.p7 again.p7 || fail "another rollover CA after a kill"
 pass "a killed front keeps its rollover CA"
+copy=$ROOT/var/lib/keyroll/signer/E2E/E2E.$(openssl x509 -in next.pem -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | cut -d' ' -f1).p8
+cp -p "$copy" copy.p8 && printf x >"$copy" || fail "no sealed copy of the rollover CA's key"
+rings_purge "$ROOT/var/lib/keyroll/signer/E2E"
+kill -9 "$(signer_pid)" "$(cat "$ROOT/pid/cad-E2E")"
+until_true 20 caps_have SCEPStandard || fail "the CA does not start without its rollover key"
+caps_have GetNextCACert && fail "GetNextCACert is advertised without the rollover key"
+cat copy.p8 >"$copy"
+until_true 20 rolls || fail "pkictl ca rollover with the rollover key back: $(ctl ca rollover 2>&1)"
+get GetNextCACert again.p7 && openssl cms -verify -inform der -in again.p7 -CAfile ca.pem -purpose any -binary -out again.inner 2>/dev/null &&
+	cmp -s next.inner again.inner || fail "another rollover CA after its key was back"
+pass "a rollover key that cannot be had for a time costs no rollover CA"
 ctl ca rollover --cancel --yes=E2E >/dev/null || fail "pkictl ca rollover --cancel"
 caps_have GetNextCACert && fail "GetNextCACert is advertised after the cancel"
 [ "$(cd "$ROOT/var/lib/keyroll/ca/E2E" && echo *.crl)" = "$crl" ] || fail "the cancelled CA's CRL is still there"

@@ -1091,6 +1091,7 @@ static void test_start_at_quota(void)
 	CU_ASSERT_TRUE(comes_true(not_listed, NULL));
 	CU_ASSERT_EQUAL(as_user(quota_fill), 0);
 	CU_ASSERT_FALSE(keyd_key_works(handle));
+	CU_ASSERT_EQUAL(ks_load(ks, LABEL, KS_SLOT_ACTIVE, NULL, NULL, NULL, NULL), -EBUSY); /* -ENOKEY would have the agent enrol anew */
 	CU_ASSERT_EQUAL(as_user(quota_free), 0);
 	CU_ASSERT_TRUE(comes_true(works, handle));
 	CU_ASSERT_EQUAL(ks_delete(ks, LABEL, NULL, NULL), 0);
