@@ -149,7 +149,7 @@ static int rollover_refuse(const struct calendar *c, bool cancel, struct err *re
 		return err_set(reterr, -EBUSY, "a rollover CA is being made or deleted already");
 	if (!cancel && c->state.next.na_sec != 0)
 		return err_set(reterr, -EEXIST, "there is a rollover CA already");
-	if (cancel && c->state.next.na_sec == 0)
+	if (cancel && c->state.next.na_sec == 0 && !c->next_waits)
 		return err_set(reterr, -ENODATA, "there is no rollover CA");
 	return 0;
 }
@@ -166,6 +166,8 @@ int calendar_rollover(struct calendar *c, bool cancel, calendar_done_fn done, vo
 	c->done_userdata = userdata;
 	c->done_cancel = cancel;
 	calendar_event(c, &event);
+	if (cancel && c->next_waits) /* it is none to the calendar */
+		calendar_perform(c, CAL_ACT_CANCEL_NEXT);
 	return 0;
 }
 

@@ -44,16 +44,14 @@ static int next_publish(struct calendar *c, X509 *cert, EVP_PKEY *key, struct tp
 	return view_end(c, &v, reterr);
 }
 
-/* What routers hold shadow certificates under already: a certificate over that key, kept while the key could not be had. */
-static bool next_is_stored(const struct calendar *c, const char *spki, X509 **ret)
+/* What routers hold shadow certificates under already: the certificate that was kept while its key could not be had. NULL: there is none. */
+static int next_stored(const struct calendar *c, X509 **ret, struct x509_facts *ret_facts, struct err *reterr)
 {
-	AUTO(x509) X509 *cert = NULL;
-	struct x509_facts facts;
+	int r = material_load(c->o.name, CAR_RECIPIENT_NEXT, ret, reterr);
 
-	if (material_load(c->o.name, CAR_RECIPIENT_NEXT, &cert, NULL) < 0 || x509_facts_get(cert, &facts, NULL) < 0 || strcmp(facts.spki_sha256, spki) != 0)
-		return false;
-	*ret = TAKE(cert);
-	return true;
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? r : x509_facts_get(*ret, ret_facts, reterr);
 }
 
 static int next_sign(struct calendar *c, const struct view *v, EVP_PKEY *key, X509 **ret, struct err *reterr)
@@ -83,16 +81,27 @@ static int next_certify(struct calendar *c, const char *spki, struct tp_cert *re
 	AUTO(view) struct view *v = service_view1(c->o.service);
 	AUTO(pkey) EVP_PKEY *key = NULL;
 	AUTO(x509) X509 *cert = NULL;
+	AUTO(x509) X509 *stored = NULL;
+	struct x509_facts stored_facts = { 0 };
 	struct ks_key facts = { 0 };
 	int r;
 
 	if (strcmp(spki, v->role[CAR_RECIPIENT_ACTIVE].facts.spki_sha256) == 0)
 		return err_set(reterr, -EEXIST, "the active CA's key still lies in the rollover key's place");
 	r = signer_load(c->o.signer, KS_SLOT_SHADOW, spki, &key, &facts, reterr);
-	if (r == 0 && !next_is_stored(c, spki, &cert))
-		r = ks_key_suits(&facts, (int) v->conf->key_bits, v->conf->protection) ? next_sign(c, v, key, &cert, reterr) : next_unsuited(c, &facts, reterr);
+	if (r == 0)
+		r = next_stored(c, &stored, &stored_facts, reterr);
 	if (r < 0)
 		return r;
+	if (strcmp(stored_facts.spki_sha256, spki) == 0)
+		cert = TAKE(stored);
+	else if (ks_key_suits(&facts, (int) v->conf->key_bits, v->conf->protection))
+		r = next_sign(c, v, key, &cert, reterr);
+	else
+		r = next_unsuited(c, &facts, reterr);
+	if (r < 0)
+		return r;
+	c->next_waits = false;
 	FAULT("ca.next.stored");
 	return next_publish(c, cert, key, ret, reterr);
 }
@@ -158,22 +167,28 @@ static void make_next(struct calendar *c)
 static int cancel_next(struct calendar *c, struct err *reterr)
 {
 	AUTO(view) struct view *v = NULL;
-	char spki[X509F_SHA256_HEX], crl_name[ISSUE_CRL_NAME_BYTES];
+	AUTO(x509) X509 *stored = NULL;
+	struct x509_facts facts = { 0 };
+	char crl_name[ISSUE_CRL_NAME_BYTES];
 	int r;
 
 	r = view_begin(c, &v, reterr);
+	if (r == 0 && c->next_waits)
+		r = next_stored(c, &stored, &facts, reterr);
+	else if (r == 0)
+		facts = v->role[CAR_RECIPIENT_NEXT].facts;
 	if (r < 0)
 		return r;
-	memcpy(spki, v->role[CAR_RECIPIENT_NEXT].facts.spki_sha256, sizeof(spki));
 	view_role_clear(v, CAR_RECIPIENT_NEXT);
 	if ((r = material_remove(c->o.name, CAR_RECIPIENT_NEXT, reterr)) < 0 || (r = view_end(c, &v, reterr)) < 0)
 		return r;
+	c->next_waits = false;
 	FAULT("ca.cancel.removed");
-	if (!spki[0])
+	if (!facts.spki_sha256[0])
 		return 0;
-	issue_crl_name(spki, crl_name);
+	issue_crl_name(facts.spki_sha256, crl_name);
 	r = material_crl_remove(c->o.name, crl_name, reterr);
-	return r < 0 ? r : signer_delete(c->o.signer, spki, reterr);
+	return r < 0 ? r : signer_delete(c->o.signer, facts.spki_sha256, reterr);
 }
 
 /* ---- the switch ---- */

@@ -13,6 +13,7 @@ struct calendar {
 	void *done_userdata;
 	bool done_cancel;
 	bool was_trusted, started;
+	bool next_waits; /* next.pem is there, and its key cannot be had */
 };
 
 /* calendar.c */

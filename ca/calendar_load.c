@@ -2,7 +2,8 @@
  *   previous.pem equal to ca.pem   cut within the switch, before its rename: nothing has happened, the calendar switches again
  *   ca.pem's key is the shadow     cut after the rename, before the promotion: promote
  *   a shadow key, no next.pem      cut between key and certificate: nobody has seen it, delete it
- *   next.pem or previous.pem whose key is gone: of no use, forget it */
+ *   next.pem whose key cannot be had: kept, and waited for, since routers hold certificates under it
+ *   previous.pem whose key cannot be had: of no use, forget it */
 #include <errno.h>
 #include <string.h>
 
@@ -85,7 +86,7 @@ static int orphan_delete(struct calendar *c, struct err *reterr)
 	int r;
 
 	r = signer_load(c->o.signer, KS_SLOT_SHADOW, NULL, NULL, &key, reterr);
-	if (r == -ENOKEY)
+	if (r == -ENOKEY || r == -EBUSY) /* the next start deletes it, or the next key's making says that it is in the way */
 		return 0;
 	if (r == 0) {
 		log_line(LOG_NOTICE, "a rollover key without a certificate is deleted: its making was cut off");
@@ -104,6 +105,7 @@ static int next_load(struct calendar *c, struct view *v, struct err *reterr)
 	if (r != -ENOKEY && r != -EBUSY)
 		return r;
 	(void) log_err(r, reterr, "the rollover CA's key cannot be had, so there is no rollover CA now; with the key its certificate comes back");
+	c->next_waits = true;
 	view_role_clear(v, CAR_RECIPIENT_NEXT);
 	return 0;
 }
@@ -159,6 +161,7 @@ int calendar_load(struct calendar *c, struct view **ret, struct err *reterr)
 	    (r = view_seal(v, reterr)) < 0)
 		return r;
 	state_init(&c->state, v);
+	c->state.rollover_asked = c->next_waits; /* which tries for the key until it is there */
 	*ret = TAKE(v);
 	return 0;
 }

@@ -43,7 +43,16 @@ static int key_get(struct signer *s, const struct ca_conf *conf, EVP_PKEY **ret,
 	return r < 0 ? r : signer_load(s, KS_SLOT_ACTIVE, spki, ret, ret_facts, reterr);
 }
 
-/* An attempt that was cut off left its key; the file may have changed since, and nothing has that key yet. */
+/* Of an attempt that was cut off: the file may have changed since, and nothing has that key yet. Unless the CA has lived, and lost its certificate. */
+static int key_delete(struct signer *s, const struct ca_conf *conf, const struct ks_key *key, struct err *reterr)
+{
+	if (access(conf->db_path, F_OK) == 0)
+		return err_set(reterr, -EEXIST, "the CA has a database (%s) and a key of %d bits at level %s, and its file wants another key. Do: set KeySize= and "
+			       "Protection= back to make its certificate again, or remove the database to begin anew", conf->db_path, key->bits,
+			       ks_protection_name(key->protection));
+	return signer_delete(s, key->spki, reterr);
+}
+
 static int key_make(struct signer *s, const struct ca_conf *conf, EVP_PKEY **ret, struct ks_key *ret_facts, struct err *reterr)
 {
 	int r = key_get(s, conf, ret, ret_facts, reterr);
@@ -51,7 +60,7 @@ static int key_make(struct signer *s, const struct ca_conf *conf, EVP_PKEY **ret
 	if (r < 0 || ks_key_suits(ret_facts, (int) conf->key_bits, conf->protection))
 		return r;
 	EVP_PKEY_free(TAKE(*ret));
-	r = signer_delete(s, ret_facts->spki, reterr);
+	r = key_delete(s, conf, ret_facts, reterr);
 	return r < 0 ? r : key_get(s, conf, ret, ret_facts, reterr);
 }
 

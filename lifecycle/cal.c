@@ -231,6 +231,13 @@ static void start(struct cal_state *s)
 	s->failed = CAL_ACT_NONE;
 }
 
+/* An operator who asks does not wait for the next try of what failed. */
+static void try_now(struct cal_state *s, enum cal_act act)
+{
+	if (s->failed == act)
+		start(s);
+}
+
 void cal_step(const struct cal_policy *policy, struct cal_state *state, const struct cal_event *event, const struct tp_now *now,
 	      struct cal_actions *ret_actions)
 {
@@ -244,10 +251,12 @@ void cal_step(const struct cal_policy *policy, struct cal_state *state, const st
 		break;
 	case CAL_EV_ROLLOVER:
 		state->rollover_asked = !has(&state->next);
+		try_now(state, CAL_ACT_MAKE_NEXT);
 		break;
 	case CAL_EV_CANCEL:
 		state->cancel_asked = has(&state->next);
 		state->rollover_asked = false;
+		try_now(state, CAL_ACT_CANCEL_NEXT);
 		break;
 	case CAL_EV_TICK:
 	case CAL_EV_N_:

@@ -127,14 +127,19 @@ kill -9 "$(cat "$ROOT/pid/cad-E2E")"
 until_true 20 caps_have GetNextCACert || fail "the rollover CA is lost after a kill"
 get GetNextCACert again.p7 && cmp -s next.p7 again.p7 || fail "another rollover CA after a kill"
 pass "a killed front keeps its rollover CA"
-copy=$ROOT/var/lib/keyroll/signer/E2E/E2E.$(openssl x509 -in next.pem -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | cut -d' ' -f1).p8
-cp -p "$copy" copy.p8 && printf x >"$copy" || fail "no sealed copy of the rollover CA's key"
-rings_purge "$ROOT/var/lib/keyroll/signer/E2E"
-kill -9 "$(signer_pid)" "$(cat "$ROOT/pid/cad-E2E")"
-until_true 20 caps_have SCEPStandard || fail "the CA does not start without its rollover key"
-caps_have GetNextCACert && fail "GetNextCACert is advertised without the rollover key"
+# its key cannot be had any more: restored from a damaged copy at a restart of the CA
+next_key_away() {
+	copy=$ROOT/var/lib/keyroll/signer/E2E/E2E.$(openssl x509 -in "$ROOT/var/lib/keyroll/ca/E2E/next.pem" -noout -pubkey | openssl pkey -pubin -outform DER |
+		sha256sum | cut -d' ' -f1).p8
+	cp -p "$copy" copy.p8 && printf x >"$copy" || fail "no sealed copy of the rollover CA's key"
+	rings_purge "$ROOT/var/lib/keyroll/signer/E2E"
+	kill -9 "$(signer_pid)" "$(cat "$ROOT/pid/cad-E2E")"
+	until_true 20 caps_have SCEPStandard || fail "the CA does not start without its rollover key"
+	caps_have GetNextCACert && fail "GetNextCACert is advertised without the rollover key"
+}
+next_key_away
 cat copy.p8 >"$copy"
-until_true 20 rolls || fail "pkictl ca rollover with the rollover key back: $(ctl ca rollover 2>&1)"
+until_true 150 caps_have GetNextCACert || fail "the rollover CA does not come back with its key"
 get GetNextCACert again.p7 && openssl cms -verify -inform der -in again.p7 -CAfile ca.pem -purpose any -binary -out again.inner 2>/dev/null &&
 	cmp -s next.inner again.inner || fail "another rollover CA after its key was back"
 pass "a rollover key that cannot be had for a time costs no rollover CA"
@@ -142,4 +147,10 @@ ctl ca rollover --cancel --yes=E2E >/dev/null || fail "pkictl ca rollover --canc
 caps_have GetNextCACert && fail "GetNextCACert is advertised after the cancel"
 [ "$(cd "$ROOT/var/lib/keyroll/ca/E2E" && echo *.crl)" = "$crl" ] || fail "the cancelled CA's CRL is still there"
 pass "the rollover CA is cancelled"
+rolls || fail "pkictl ca rollover after a cancel: $(ctl ca rollover 2>&1)"
+next_key_away
+until_true 20 ctl ca rollover --cancel --yes=E2E || fail "pkictl ca rollover --cancel without the rollover key: $(ctl ca rollover --cancel --yes=E2E 2>&1)"
+[ ! -e "$ROOT/var/lib/keyroll/ca/E2E/next.pem" ] && [ ! -e "$copy" ] || fail "the cancelled CA's certificate or key is still there"
+rolls || fail "pkictl ca rollover after that: $(ctl ca rollover 2>&1)"
+pass "so is one whose key cannot be had"
 echo "$PASSED passed, $SKIPPED skipped, 0 failed"

@@ -172,6 +172,9 @@ static void rollover_by_hand_and_its_cancellation(void)
 	IS(kind(&b, CAL_EV_CANCEL), ""); /* there is nothing to cancel */
 	IS(kind(&b, CAL_EV_ROLLOVER), "make-next");
 	IS(kind(&b, CAL_EV_ROLLOVER), ""); /* on its way */
+	IS(ends(&b, false), "");
+	IS(kind(&b, CAL_EV_TICK), ""); /* it waits for its next try */
+	IS(kind(&b, CAL_EV_ROLLOVER), "make-next"); /* but not who asks */
 	IS(ends(&b, true), "make-next-crl");
 	IS(ends(&b, true), "");
 	CU_ASSERT_EQUAL(b.cal.next.nb_sec, b.cal.ca.na_sec); /* only the overlap is longer */
