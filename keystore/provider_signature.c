@@ -294,9 +294,14 @@ static int digest_sign_final(void *ctx, unsigned char *out, size_t *out_len, siz
 
 static int digest_sign(void *ctx, unsigned char *out, size_t *out_len, size_t room, const unsigned char *data, size_t len)
 {
+	const struct sig *s = ctx;
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	size_t digest_len;
+
 	if (!out || len <= CUSTODY_BODY_BYTES) /* who asks for the size gives the same data again */
 		return custodian_sign(ctx, CUSTODY_OP_SIGN, out, out_len, room, data, len);
-	return update(ctx, data, len) && digest_sign_final(ctx, out, out_len, room);
+	return EVP_Q_digest(s->provider->libctx, s->digest, NULL, data, len, digest, &digest_len) == 1 &&
+	       custodian_sign(ctx, CUSTODY_OP_SIGN_DIGEST, out, out_len, room, digest, digest_len);
 }
 
 static int pss_tell(const struct sig *s, EVP_PKEY_CTX *pctx)
