@@ -86,7 +86,7 @@ static int orphan_delete(struct calendar *c, struct err *reterr)
 	int r;
 
 	r = signer_load(c->o.signer, KS_SLOT_SHADOW, NULL, NULL, &key, reterr);
-	if (r == -ENOKEY || r == -EBUSY) /* the next start deletes it, or the next key's making says that it is in the way */
+	if (r == -ENOKEY || r == -EBUSY) /* the next start deletes it, or the next certificate is made over it */
 		return 0;
 	if (r == 0) {
 		log_line(LOG_NOTICE, "a rollover key without a certificate is deleted: its making was cut off");
